@@ -1,0 +1,1 @@
+"""The one place that knows every part: plans from the configuration, builds, starts, stops."""

@@ -1,0 +1,196 @@
+"""The bridge itself: segments are polled, points take what comes, the BACnet device shows it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bridge.app.plan import meter_plan, meter_settings, meters_of, segment_settings
+from bridge.bacnet.server import BacnetDevice, DeviceSettings
+from bridge.config.model import Site
+from bridge.errors import BridgeError
+from bridge.mbus.telegram import Telegram
+from bridge.points.ledger import Ledger
+from bridge.points.meter import MeterPoints
+from bridge.points.reading import Fault
+from bridge.points.store import Store
+from bridge.polling.engine import Failure, FailureKind, Segment
+from bridge.transport import make_transport
+
+log = logging.getLogger(__name__)
+
+# How often values are looked at for their age, in seconds: the most by which one is late in fault.
+AGE_CHECK = 1.0
+
+LEDGER_FILE = "ledger.sqlite"
+
+_FAULTS = {
+    FailureKind.NO_CONNECTION: Fault.NO_CONNECTION,
+    FailureKind.NO_ANSWER: Fault.NO_ANSWER,
+    FailureKind.DAMAGED: Fault.DAMAGED,
+    FailureKind.FOREIGN_METER: Fault.FOREIGN_METER,
+    FailureKind.APPLICATION_ERROR: Fault.REFUSED,
+    FailureKind.INTERNAL: Fault.INTERNAL,
+}
+
+
+class StateError(BridgeError):
+    """The folder for what must survive a restart cannot be used."""
+
+
+@dataclass
+class FirstRound:
+    """Which meters were heard of since the start, for the message that says so."""
+
+    waiting: set[str]
+    answered: int = 0
+    failed: list[str] = field(default_factory=list)
+
+
+class Bridge:
+    """One site at work. Belongs to the event loop that starts it."""
+
+    def __init__(self, site: Site, *, state: Path | None) -> None:
+        """Plan everything; open nothing but the ledger.
+
+        Args:
+            site: the configuration.
+            state: folder for what must survive a restart; made where it is missing. None keeps it
+                in memory, which suits a demonstration.
+
+        Raises:
+            KeyTextError: the key of a meter cannot be read.
+            LedgerError: the ledger cannot be used.
+            StateError: the folder cannot be made.
+        """
+        self.site = site
+        self.store = Store()
+        self._ledger = Ledger(_state_file(state))
+        self._meters: dict[str, MeterPoints] = {}
+        self._first_round = FirstRound({name for _, name, _, _ in meters_of(site)})
+        self._segments: dict[str, Segment] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+        self.on_first_round: Callable[[FirstRound], None] | None = None
+        for _, name, bus, meter in meters_of(site):
+            self._meters[name] = MeterPoints(meter_plan(name, bus, meter), self.store, self._ledger)
+        for bus_name, bus in site.buses.items():
+            settings = segment_settings(bus_name, bus)
+            self._segments[bus_name] = Segment(
+                settings,
+                [meter_settings(name, bus, meter) for name, meter in bus.meters.items()],
+                self,
+                transport=make_transport(
+                    settings.port, baudrate=settings.baudrate, parity=settings.parity
+                ),
+            )
+        with self._ledger.transaction():
+            for points in self._meters.values():
+                points.offer()
+        self.device = BacnetDevice(_device_settings(site), self.store, self._ledger)
+
+    async def start(self) -> None:
+        """Bring up the BACnet device, then begin to poll.
+
+        Raises:
+            BridgeError: the device's address or port cannot be had.
+        """
+        await self.device.start()
+        for name, segment in self._segments.items():
+            self._tasks.append(asyncio.create_task(segment.run(), name=f"segment {name}"))
+        self._tasks.append(asyncio.create_task(self._watch_age(), name="age"))
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Work until ``stop`` is set, having started; then end cleanly."""
+        stopping = asyncio.create_task(stop.wait(), name="stop")
+        try:
+            done, _ = await asyncio.wait(
+                {stopping, *self._tasks}, return_when=asyncio.FIRST_COMPLETED
+            )
+            for task in done - {stopping}:
+                # No task of ours ends by itself. Better to end than to run on without one.
+                task.result()
+                raise BridgeError(f"the task {task.get_name()!r} ended by itself")
+        finally:
+            stopping.cancel()
+            await self.stop()
+
+    async def stop(self) -> None:
+        """End polling, close the ports, take the device off the network."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks.clear()
+        await self.device.stop()
+        self._ledger.close()
+
+    # What the segments tell
+
+    def meter_answered(self, meter: str, telegrams: tuple[Telegram, ...], at: float) -> None:
+        new = self._meters[meter].answered(telegrams, at, time.monotonic())
+        if new:
+            log.info("%s: found %d new points in its answer", meter, len(new))
+        log.debug("%s: read, %d records", meter, sum(len(t.records) for t in telegrams))
+        self._heard_of(meter, answered=True)
+
+    def meter_failed(self, meter: str, failure: Failure, at: float) -> None:
+        if failure.kind is FailureKind.BUSY:
+            # It answers, but has no fresh data now, as battery meters do that are asked too often.
+            # What it said last stays good until it is too old.
+            self._meters[meter].busy(at)
+        else:
+            self._meters[meter].failed(_FAULTS[failure.kind], at)
+        self._heard_of(meter, answered=False)
+
+    def segment_changed(self, segment: str, connected: bool, detail: str) -> None:
+        """The segment has logged it; its meters hear of it one by one, when their turn comes."""
+
+    def _heard_of(self, meter: str, *, answered: bool) -> None:
+        first = self._first_round
+        if meter not in first.waiting:
+            return
+        first.waiting.discard(meter)
+        if answered:
+            first.answered += 1
+        else:
+            first.failed.append(meter)
+        if not first.waiting and self.on_first_round is not None:
+            self.on_first_round(first)
+
+    async def _watch_age(self) -> None:
+        while True:
+            await asyncio.sleep(AGE_CHECK)
+            now = time.monotonic()
+            for name, points in self._meters.items():
+                if points.expire(now):
+                    log.warning("%s: its values are now too old, and in fault", name)
+
+
+def _state_file(state: Path | None) -> Path | None:
+    if state is None:
+        return None
+    try:
+        state.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StateError(
+            f"{state}: the folder for the bridge's state cannot be made ({error.strerror}); give "
+            "the user that runs the bridge the right to write there, or name another: state:"
+        ) from error
+    return state / LEDGER_FILE
+
+
+def _device_settings(site: Site) -> DeviceSettings:
+    foreign = site.bacnet.foreign
+    return DeviceSettings(
+        instance=site.device.instance,
+        name=site.device.name,
+        location=site.device.location,
+        description=site.device.description,
+        address=site.bacnet.address,
+        port=site.bacnet.port,
+        bbmd=foreign.bbmd if foreign else None,
+        ttl=foreign.ttl if foreign else 0,
+    )

@@ -1,0 +1,127 @@
+"""From what the user wrote to what each floor needs: numbers and strings become addresses,
+selectors, settings."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from bridge.config.keys import read_key
+from bridge.config.model import Bus, Meter, Point, Site
+from bridge.mbus.address import SecondaryAddress, parse_address
+from bridge.mbus.dif import Function
+from bridge.points.meter import MeterPlan, PointPlan
+from bridge.points.reading import Kind
+from bridge.points.select import Selector, kind_of_quantity
+from bridge.polling.engine import MeterSettings, SegmentSettings
+from bridge.polling.schedule import RETRY_LAST
+from bridge.units import NO_UNITS
+
+# A meter that is read continuously is late when it was not read for this long, in seconds.
+CONTINUOUS_MAX_AGE = 300.0
+
+
+def meter_address(meter: Meter) -> int | SecondaryAddress:
+    return parse_address(meter.where)
+
+
+def max_age_of(bus: Bus, meter: Meter) -> float:
+    """How old a value may become before it is in fault, in seconds."""
+    if meter.max_age is not None:
+        return meter.max_age
+    every = bus.every_of(meter)
+    return 2 * every + RETRY_LAST if every else CONTINUOUS_MAX_AGE
+
+
+def segment_settings(name: str, bus: Bus) -> SegmentSettings:
+    return SegmentSettings(
+        name=name,
+        port=bus.port,
+        baudrate=bus.baudrate,
+        parity=bus.parity.value,
+        timeout=bus.timeout,
+        latency=bus.latency,
+        tries=bus.tries,
+    )
+
+
+def meter_settings(name: str, bus: Bus, meter: Meter) -> MeterSettings:
+    """How a meter is polled.
+
+    Raises:
+        KeyTextError: its key cannot be read.
+    """
+    return MeterSettings(
+        name=name,
+        address=meter_address(meter),
+        every=bus.every_of(meter),
+        window=meter.between,
+        key=read_key(meter.key) if meter.key is not None else None,
+    )
+
+
+def meter_plan(name: str, bus: Bus, meter: Meter) -> MeterPlan:
+    """What a meter offers."""
+    points = meter.points
+    return MeterPlan(
+        name=name,
+        address=str(meter_address(meter)) if meter.secondary else "",
+        max_age=max_age_of(bus, meter),
+        points=None
+        if isinstance(points, str)
+        else tuple(_point_plan(point_name, point) for point_name, point in points.items()),
+        all_storages=points == "all",
+        description=meter.description,
+    )
+
+
+def _point_plan(name: str, point: Point) -> PointPlan:
+    kind = Kind.NUMBER if point.quantity is None else kind_of_quantity(point.quantity)
+    unit = point.unit
+    if point.quantity is None and unit is None:
+        unit = NO_UNITS
+    return PointPlan(
+        name=name,
+        selector=_selector(point),
+        kind=kind,
+        unit=unit,
+        scale=Decimal(point.scale),
+        description=point.description,
+        object_type=point.object.value if point.object is not None else None,
+        instance=point.instance,
+        cov_increment=point.cov_increment,
+        low_limit=point.low_limit,
+        high_limit=point.high_limit,
+    )
+
+
+def _selector(point: Point) -> Selector:
+    if point.dif is not None:
+        # The bytes say all that the words would.
+        return Selector(
+            quantity=point.quantity,
+            function=None,
+            storage=None,
+            tariff=None,
+            subunit=None,
+            modifiers=point.modifiers,
+            dib=point.dif,
+            vib=point.vif,
+        )
+    return Selector(
+        quantity=point.quantity,
+        function=Function(point.function.value),
+        storage=point.storage,
+        tariff=point.tariff,
+        subunit=point.subunit,
+        modifiers=point.modifiers,
+        vib=point.vif,
+    )
+
+
+def meters_of(site: Site) -> list[tuple[str, str, Bus, Meter]]:
+    """Every meter with the names of its bus and its own, in the file's order."""
+    return [
+        (bus_name, name, bus, meter)
+        for bus_name, bus in site.buses.items()
+        for name, meter in bus.meters.items()
+    ]

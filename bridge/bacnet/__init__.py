@@ -1,0 +1,1 @@
+"""The BACnet device: the only floor that imports bacpypes3."""

@@ -1,0 +1,76 @@
+"""``read``: one meter, decoded."""
+
+from __future__ import annotations
+
+import asyncio
+from bridge.cli.options import (
+    Address,
+    Baudrate,
+    Format,
+    FormatOption,
+    KeyFile,
+    Latency,
+    Parity,
+    ParityOption,
+    Port,
+    Timeout,
+    key_of,
+)
+from bridge.cli.telegrams import show
+from bridge.errors import BridgeError
+from bridge.mbus.address import SecondaryAddress, parse_address
+from bridge.mbus.link import Link, Timing
+from bridge.mbus.readout import Complete, Failed, Trouble
+from bridge.polling.session import read_meter, usual_latency
+from bridge.transport import Transport, make_transport
+
+
+class ReadError(BridgeError):
+    """The meter was not read."""
+
+
+_REMEDIES = {
+    Trouble.NO_ANSWER: "check its address, the baud rate (--baudrate) and the parity (--parity), "
+    "and that it is connected; slow meters and gateways need --timeout",
+    Trouble.DAMAGED: "check the parity (--parity) and the baud rate, the wiring, and whether two "
+    "meters share this address",
+    Trouble.FOREIGN_METER: "read it by its own secondary address",
+    Trouble.BUSY: "try again later: battery meters answer only so often",
+    Trouble.APPLICATION_ERROR: "try again; if it stays so, the meter may need to be reset",
+}
+
+
+def read(
+    port: Port,
+    address: Address,
+    baudrate: Baudrate = 2400,
+    parity: ParityOption = Parity.EVEN,
+    timeout: Timeout = None,
+    latency: Latency = None,
+    key: KeyFile = None,
+    format: FormatOption = Format.TEXT,
+) -> None:
+    """Read one meter and show every telegram of its answer.
+
+    Examples: mbus-bacnet read /dev/ttyUSB0 1, or
+    mbus-bacnet read tcp://10.0.0.7:10001 12345678 --format json
+    """
+    meter = parse_address(address)
+    transport = make_transport(port, baudrate=baudrate, parity=parity.value)
+    timing = Timing(baudrate, timeout, usual_latency(port) if latency is None else latency)
+    end = asyncio.run(_read(transport, Link(timing), meter, key_of(key)))
+    if isinstance(end, Failed):
+        raise ReadError(
+            f"{address} on {transport.name}: {end.detail}; {_REMEDIES[end.trouble]}"
+        )
+    show(end.telegrams, format)
+
+
+async def _read(
+    transport: Transport, link: Link, address: int | SecondaryAddress, key: bytes | None
+) -> Complete | Failed:
+    await transport.open()
+    try:
+        return await read_meter(transport, link, address, key=key)
+    finally:
+        await transport.close()

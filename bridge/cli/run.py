@@ -1,0 +1,116 @@
+"""``run``: the bridge."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bridge.app.bridge import Bridge, FirstRound
+from bridge.app.demo import Demo, demo_site
+from bridge.cli.output import say
+from bridge.config.load import load_with_warnings
+from bridge.config.model import Site
+from bridge.config.values import format_duration
+
+log = logging.getLogger(__name__)
+
+
+def run(
+    config: Annotated[
+        Path | None, typer.Argument(metavar="[CONFIG]", help="The site's YAML file.")
+    ] = None,
+    demo: Annotated[
+        bool, typer.Option("--demo", help="Simulated meters instead of a site.")
+    ] = False,
+    address: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS/PREFIX",
+            help="This machine's address on the BACnet network, in place of the file's: "
+            "192.168.1.10/24.",
+        ),
+    ] = None,
+    port: Annotated[
+        int | None,
+        typer.Option(min=1, max=65535, help="UDP port of the device, in place of the file's."),
+    ] = None,
+) -> None:
+    """Run the bridge until SIGTERM or Ctrl-C.
+
+    Examples: mbus-bacnet run site.yaml, or mbus-bacnet run --demo
+    """
+    if demo == (config is not None):
+        raise typer.BadParameter("name the site's file, or say --demo for simulated meters")
+    if config is None:
+        site = demo_site(address, port)
+    else:
+        site, warnings = load_with_warnings(config)
+        for warning in warnings:
+            say(str(warning))
+        site = site.elsewhere(address, port)
+    asyncio.run(_run(site, demo=demo))
+
+
+async def _run(site: Site, *, demo: bool) -> None:
+    simulated = await Demo.start(site) if demo else None
+    try:
+        bridge = Bridge(simulated.site, state=None) if simulated else Bridge(site, state=site.state)
+        await _serve(bridge, simulated)
+    finally:
+        if simulated is not None:
+            await simulated.stop()
+
+
+async def _serve(bridge: Bridge, simulated: Demo | None) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    loop.add_signal_handler(signal.SIGHUP, _not_yet)
+    bridge.on_first_round = lambda first: _say_first_round(bridge, first)
+    await bridge.start()
+    _say_what_runs(bridge.site, simulated)
+    await bridge.run(stop)
+    say("stopped")
+
+
+def _not_yet() -> None:
+    log.warning("SIGHUP: this version reads its configuration at the start only; start it again")
+
+
+def _say_what_runs(site: Site, simulated: Demo | None) -> None:
+    address = site.bacnet.address.partition("/")[0]
+    say(
+        f'BACnet device {site.device.instance} "{site.device.name}" answers at '
+        f"{address}, UDP port {site.bacnet.port}."
+    )
+    for name, bus in site.buses.items():
+        every = format_duration(bus.every)
+        say(f"Bus {name}: {len(bus.meters)} meters on {bus.port}, {bus.baudrate} baud, every {every}.")
+    if simulated is None:
+        return
+    command = "mbus-bacnet" if sys.argv[0].endswith("/bin/mbus-bacnet") else sys.argv[0]
+    say(
+        "\nThe meters are simulated: real telegrams, at the speed of a real bus. Nothing leaves "
+        "this machine.\nTry next, in a second terminal:\n"
+        f"  {command} browse              every value, as a BMS sees it\n"
+        f"  {command} simulate            a bus of your own, to read, break and play with\n"
+        f"  {command} --help              all commands\n"
+        "Ctrl-C ends it.\n"
+    )
+
+
+def _say_first_round(bridge: Bridge, first: FirstRound) -> None:
+    total = first.answered + len(first.failed)
+    say(
+        f"First round complete: {first.answered} of {total} meters answered, "
+        f"{len(bridge.store.points)} objects."
+    )
+    if first.failed:
+        say(f"Without an answer: {', '.join(first.failed)}.")

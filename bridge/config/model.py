@@ -1,0 +1,402 @@
+"""The configuration as frozen models: each key with its default and what it means.
+
+The descriptions are what `mbus-bacnet schema` and an editor show. Durations are seconds here, and
+``15m`` in the file. Rules between the keys of one model stand in its ``contradictions``; rules
+across the file stand in `bridge.config.check`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from decimal import Decimal
+from types import MappingProxyType
+from typing import Annotated, Literal, NamedTuple, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from bridge.config.errors import quoted
+from bridge.config.values import (
+    Age,
+    Baudrate,
+    Bbmd,
+    BusPort,
+    DeviceName,
+    Dif,
+    FilePath,
+    Frozen,
+    Function,
+    FunctionWord,
+    Increment,
+    Instance,
+    Interface,
+    Interval,
+    KeyPath,
+    Latency,
+    Modifiers,
+    Name,
+    Number,
+    ObjectType,
+    ObjectWord,
+    Parity,
+    ParityWord,
+    Primary,
+    QuantityWord,
+    Scale,
+    Secondary,
+    Storage,
+    Subunit,
+    Tariff,
+    Text,
+    Timeout,
+    TimeToLive,
+    Tries,
+    UdpPort,
+    UnitWord,
+    Variable,
+    Vif,
+    Window,
+    choose,
+    wrong,
+)
+
+
+class Contradiction(NamedTuple):
+    """Keys of one model that do not agree; the first is the one to point at."""
+
+    keys: tuple[str, ...]
+    message: str
+    remedy: str
+
+
+class Model(BaseModel):
+    """Frozen; an unknown key is an error; what does not agree is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def contradictions(self) -> Iterator[Contradiction]:
+        """What the keys say against each other."""
+        return iter(())
+
+    @model_validator(mode="after")
+    def _agrees(self) -> Self:
+        for contradiction in self.contradictions():
+            raise wrong(contradiction.message, contradiction.remedy)
+        return self
+
+
+class Device(Model):
+    """The BACnet device that the bridge is."""
+
+    instance: Instance = Field(
+        examples=[260001],
+        description="Instance number of the device, 0 to 4194302; no two devices of the whole "
+        "BACnet network may share one.",
+    )
+    name: DeviceName = Field(
+        default="M-Bus bridge",
+        description="Object name of the device; no two devices of the network may share one.",
+    )
+    location: Text = Field(default="", description="Where the bridge stands, for the operator.")
+    description: Text = Field(default="", description="What the device serves, for the operator.")
+
+
+class Foreign(Model):
+    """Registration as a foreign device (ASHRAE 135, J.5): the BMS is in another subnet."""
+
+    bbmd: Bbmd = Field(
+        examples=["10.1.0.5"],
+        description="IPv4 address of the BBMD to register with; its UDP port is 47808 unless "
+        "written, as in 10.1.0.5:47809.",
+    )
+    ttl: TimeToLive = Field(
+        default=300,
+        description="How long a registration lasts, in seconds (10 to 65535); it is renewed in "
+        "time.",
+    )
+
+
+class Bacnet(Model):
+    """The BACnet/IP side."""
+
+    address: Interface = Field(
+        examples=["192.168.1.10/24"],
+        description="IPv4 address of this machine's port to the BACnet network, with the prefix "
+        "length of the subnet: 192.168.1.10/24.",
+    )
+    port: UdpPort = Field(default=47808, description="UDP port; 47808 is BAC0 in hexadecimal.")
+    foreign: Foreign | None = Field(
+        default=None,
+        description="Register with a BBMD in another subnet; without it, the bridge is found by "
+        "broadcast in its own.",
+    )
+
+
+class Key(Model):
+    """Where the AES-128 key of a meter is kept: a file or an environment variable."""
+
+    file: KeyPath | None = Field(
+        default=None,
+        description="File with the key in 32 hex digits, relative to this file; nobody but the "
+        "bridge should be able to read it.",
+    )
+    env: Variable | None = Field(
+        default=None, description="Environment variable that holds the key in 32 hex digits."
+    )
+
+    def contradictions(self) -> Iterator[Contradiction]:
+        if (self.file is None) == (self.env is None):
+            yield Contradiction(
+                ("file", "env"),
+                "both a file and a variable are named" if self.file else "no key is named",
+                "write {file: keys/name} or {env: NAME}, one of the two",
+            )
+
+
+class Point(Model):
+    """One value of a meter: which data record it is, and how it is offered.
+
+    The record is named by what it says, never by its position. ``modifiers`` None means that none
+    are asked for: a record without any goes before one that has some.
+    """
+
+    quantity: QuantityWord | None = Field(
+        default=None, description="What the record measures; this or vif says which record it is."
+    )
+    storage: Storage = Field(
+        default=0, description="Storage number: 0 is now, 1 usually the last due date."
+    )
+    tariff: Tariff = Field(default=0, description="Tariff: 0 is the total.")
+    subunit: Subunit = Field(default=0, description="Subunit of the device: 0 is the meter itself.")
+    function: FunctionWord = Field(
+        default=Function.INSTANTANEOUS,
+        description="What the value is: the one of now, the maximum or minimum of a period, or "
+        "one kept while the meter was in error.",
+    )
+    modifiers: Modifiers | None = Field(
+        default=None,
+        description="What the record adds to its quantity, in the words that `read` shows; [] "
+        "takes only a record that adds nothing.",
+    )
+    dif: Dif | None = Field(
+        default=None,
+        description="The record's DIF and DIFEs in hex, where storage, tariff, subunit and "
+        "function do not tell it from another.",
+    )
+    vif: Vif | None = Field(
+        default=None,
+        description="The record's VIF and VIFEs in hex, where there is no word for its quantity.",
+    )
+    scale: Scale = Field(
+        default=Decimal(1),
+        description="Factor on what the meter says, before the unit is converted: for a pulse "
+        "adapter that was set up wrongly.",
+    )
+    unit: UnitWord | None = Field(
+        default=None,
+        description="Unit in which the value is offered, by its BACnet name; without it, the "
+        "usual one of the quantity.",
+    )
+    object: ObjectWord | None = Field(
+        default=None,
+        description="BACnet object for a number: analog-input (REAL, 24 bits; the default), "
+        "large-analog-value (double) or accumulator (whole counts). Texts and dates find their "
+        "own.",
+    )
+    instance: Instance | None = Field(
+        default=None,
+        description="Instance number of the object, 0 to 4194302; without it, one that follows "
+        "from the names and never moves.",
+    )
+    cov_increment: Increment | None = Field(
+        default=None,
+        description="By how much the value must change before subscribers are told, in its unit; "
+        "without it, the meter's own resolution.",
+    )
+    description: Text = Field(default="", description="What the operator reads beside the value.")
+    low_limit: Number | None = Field(
+        default=None, description="Below this, in the value's unit, the object is in alarm."
+    )
+    high_limit: Number | None = Field(
+        default=None, description="Above this, in the value's unit, the object is in alarm."
+    )
+
+    def contradictions(self) -> Iterator[Contradiction]:
+        if self.quantity is None and self.vif is None:
+            yield Contradiction(
+                ("quantity", "vif"),
+                "nothing says which record this is",
+                "write quantity: volume, say, or the bytes of its VIF",
+            )
+        if self.quantity is not None and self.vif is not None:
+            yield Contradiction(
+                ("vif", "quantity"),
+                "both quantity and vif say which record this is",
+                "keep one of the two",
+            )
+        if self.vif is not None and self.modifiers is not None:
+            yield Contradiction(
+                ("modifiers", "vif"), "vif says the modifiers already", "remove modifiers"
+            )
+        if self.dif is not None:
+            for key, usual in (("storage", 0), ("tariff", 0), ("subunit", 0),
+                               ("function", Function.INSTANTANEOUS)):  # fmt: skip
+                if getattr(self, key) != usual:
+                    yield Contradiction(
+                        (key, "dif"), f"dif says the {key} already", f"remove {key} or dif"
+                    )
+        if (
+            self.low_limit is not None
+            and self.high_limit is not None
+            and self.low_limit >= self.high_limit
+        ):
+            yield Contradiction(
+                ("low_limit", "high_limit"),
+                f"low_limit {self.low_limit} is not below high_limit {self.high_limit}",
+                "exchange the two, or remove one",
+            )
+        if self.object is ObjectType.ACCUMULATOR and self.cov_increment is not None:
+            # ASHRAE 135, 12.1 (accumulator) has no such property.
+            yield Contradiction(
+                ("cov_increment", "object"),
+                "an accumulator has no COV increment",
+                "remove it: an accumulator tells every change of its count",
+            )
+
+
+def _points_word(value: object) -> object:
+    """Refuse what is neither a word nor a group, before pydantic tries both kinds."""
+    if value in ("current", "all") or isinstance(value, Mapping):
+        return value
+    if isinstance(value, str):
+        raise wrong(
+            f"{quoted(value)} is no choice of points",
+            f"{choose(value, ('current', 'all'))} Or name each point with what it measures: "
+            "{volume: {quantity: volume}}",
+        )
+    raise wrong(
+        "a list stands where points belong", "name each point: {volume: {quantity: volume}}"
+    )
+
+
+Points = Literal["current", "all"] | Annotated[Mapping[Name, Point], *Frozen]
+
+
+class Meter(Model):
+    """One meter: where it is on the bus, and which of its values are offered."""
+
+    address: Primary | None = Field(
+        default=None, description="Primary address, 0 to 250; this or secondary, one of the two."
+    )
+    secondary: Secondary | None = Field(
+        default=None,
+        description="Secondary address: the eight digits on the meter, 12345678, or in full "
+        "12345678-KAM-1B-04 (identification, manufacturer, version, device type), with F as the "
+        "wildcard digit.",
+    )
+    model: Name | None = Field(
+        default=None,
+        description="Name of a meter template, whose points this meter then has; a point of the "
+        "same name under points changes or adds to it.",
+    )
+    every: Interval | None = Field(
+        default=None,
+        description="How often the meter is read; without it, as often as its bus says.",
+    )
+    between: Window | None = Field(
+        default=None,
+        description='Window of the day, local time, in which the meter may be read: "02:00-04:00". '
+        "Without it, at any time.",
+    )
+    key: Key | None = Field(
+        default=None, description="Where the AES-128 key of an encrypted meter is kept."
+    )
+    max_age: Age | None = Field(
+        default=None,
+        description="How old a value may become before it is in fault; without it, twice the "
+        "interval and one retry.",
+    )
+    description: Text = Field(default="", description="What the operator reads of the meter.")
+    points: Annotated[Points, BeforeValidator(_points_word)] = Field(
+        default="current",
+        description="Which values are offered: current (all that the meter tells of now), all "
+        "(also what it stored), or a name for each, with what it measures.",
+    )
+
+    def contradictions(self) -> Iterator[Contradiction]:
+        if self.address is None and self.secondary is None:
+            yield Contradiction(
+                ("address", "secondary"),
+                "nothing says where the meter is on the bus",
+                "write address: 1, say (0 to 250), or secondary: 12345678",
+            )
+        if self.address is not None and self.secondary is not None:
+            yield Contradiction(
+                ("secondary", "address"),
+                "the meter has a primary and a secondary address",
+                "keep one of the two: secondary where several meters share a primary address",
+            )
+
+    @property
+    def where(self) -> str:
+        """The address as text, whichever it is."""
+        return str(self.address) if self.address is not None else self.secondary or ""
+
+
+class Bus(Model):
+    """One M-Bus segment: how to reach it, and the meters on it."""
+
+    port: BusPort = Field(
+        examples=["/dev/ttyUSB0"],
+        description="Where the segment is: /dev/ttyUSB0, tcp://host:port (a transparent gateway) "
+        "or rfc2217://host:port.",
+    )
+    baudrate: Baudrate = Field(default=2400, description="Baud rate of the segment.")
+    parity: ParityWord = Field(
+        default=Parity.EVEN, description="even as the standard says; none for some converters."
+    )
+    every: Interval = Field(
+        default=900.0,
+        description="How often each meter is read, unless the meter says otherwise: 15m, 24h, or "
+        "continuous for one round after the other.",
+    )
+    timeout: Timeout | None = Field(
+        default=None,
+        description="How long a meter may take to begin its answer; without it, what the standard "
+        "allows at the baud rate: 330 bit times and 50 ms.",
+    )
+    latency: Latency = Field(
+        default=0.0,
+        description="What converter, gateway and network add to every answer, there and back.",
+    )
+    tries: Tries = Field(
+        default=3, description="How often a request is sent before the meter counts as silent."
+    )
+    meters: Annotated[Mapping[Name, Meter], *Frozen] = Field(
+        default_factory=lambda: MappingProxyType({}),
+        description="The meters, each by a name that is unique in the whole file and never "
+        "changes: what a BMS knows its values by follows from it.",
+    )
+
+    def every_of(self, meter: Meter) -> float:
+        """The interval of one meter in seconds; 0 where it is read continuously."""
+        return self.every if meter.every is None else meter.every
+
+
+class Site(Model):
+    """All that one bridge needs to know."""
+
+    device: Device = Field(
+        examples=["{instance: 260001}"], description="The BACnet device that the bridge is."
+    )
+    bacnet: Bacnet = Field(
+        examples=["{address: 192.168.1.10/24}"], description="The BACnet/IP side."
+    )
+    buses: Annotated[Mapping[Name, Bus], *Frozen] = Field(
+        examples=["{basement: {port: /dev/ttyUSB0, meters: {main-water: {address: 1}}}}"],
+        description="The M-Bus segments, each by a name of its own.",
+    )
+    state: FilePath | None = Field(
+        default=None,
+        description="Folder in which the bridge keeps its last readings and object identifiers, "
+        "relative to this file; without it, one named after this file, with the ending .state.",
+    )

@@ -1,0 +1,129 @@
+"""Bytes to frames, and back (EN 13757-2, 5: frame format FT 1.2 of IEC 60870-5-1).
+
+Three outcomes stay three: here it is, more bytes must come (None), never (`FrameError`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bridge.mbus.errors import ChecksumError, LengthError, StartError, StopError
+
+SINGLE = 0xE5
+SHORT_START = 0x10
+LONG_START = 0x68
+STOP = 0x16
+
+SHORT_LENGTH = 5
+OVERHEAD = 6  # what a long frame has beside the L bytes: four before them, two after
+MAXIMUM_DATA = 252  # L is one byte and counts C, A and CI too
+
+
+@dataclass(frozen=True, slots=True)
+class Ack:
+    """The single character E5."""
+
+
+@dataclass(frozen=True, slots=True)
+class ShortFrame:
+    """C and A field, each 0 to 255."""
+
+    control: int
+    address: int
+
+
+@dataclass(frozen=True, slots=True)
+class LongFrame:
+    """C, A and CI field, each 0 to 255, and up to 252 bytes of user data.
+
+    Without user data it is what the standard calls a control frame.
+    """
+
+    control: int
+    address: int
+    ci: int
+    data: bytes = b""
+
+
+Frame = Ack | ShortFrame | LongFrame
+
+
+def encode_frame(frame: Frame) -> bytes:
+    """The frame as it goes over the wire.
+
+    Raises:
+        LengthError: more than 252 bytes of user data.
+        ValueError: a field outside 0 to 255.
+    """
+    if isinstance(frame, Ack):
+        return bytes((SINGLE,))
+    if isinstance(frame, ShortFrame):
+        body = bytes((frame.control, frame.address))
+        return bytes((SHORT_START,)) + body + bytes((sum(body) & 0xFF, STOP))
+    body = bytes((frame.control, frame.address, frame.ci)) + frame.data
+    length = len(body)
+    if len(frame.data) > MAXIMUM_DATA:
+        raise LengthError(length)
+    return bytes((LONG_START, length, length, LONG_START)) + body + bytes((sum(body) & 0xFF, STOP))
+
+
+def take_frame(buffer: bytearray) -> Frame | None:
+    """Remove one frame from the front of ``buffer``.
+
+    Returns:
+        The frame, or None where more bytes must come; then the buffer is as it was.
+
+    Raises:
+        FrameError: the buffer begins with what cannot become a frame. The first byte is gone, so
+            that another call looks from the next one on: a true frame may begin inside a false
+            one.
+    """
+    if not buffer:
+        return None
+    try:
+        return _take(buffer)
+    except (StartError, LengthError, ChecksumError, StopError):
+        del buffer[0]
+        raise
+
+
+def _take(buffer: bytearray) -> Frame | None:
+    start = buffer[0]
+    if start == SINGLE:
+        del buffer[0]
+        return Ack()
+    if start == SHORT_START:
+        if len(buffer) < SHORT_LENGTH:
+            return None
+        control, address, sent, stop = buffer[1:SHORT_LENGTH]
+        _check(stop, sent, control + address)
+        del buffer[:SHORT_LENGTH]
+        return ShortFrame(control, address)
+    if start == LONG_START:
+        return _take_long(buffer)
+    raise StartError(start)
+
+
+def _take_long(buffer: bytearray) -> LongFrame | None:
+    # Each byte is judged as soon as it is there: a false start must not wait for 261 bytes.
+    if len(buffer) > 1 and buffer[1] < 3:
+        raise LengthError(buffer[1])
+    if len(buffer) > 2 and buffer[2] != buffer[1]:
+        raise LengthError(buffer[1], buffer[2])
+    if len(buffer) > 3 and buffer[3] != LONG_START:
+        raise StartError(buffer[3], second=True)
+    if len(buffer) < 4 or len(buffer) < buffer[1] + OVERHEAD:
+        return None
+    total = buffer[1] + OVERHEAD
+    body = bytes(buffer[4 : total - 2])
+    _check(buffer[total - 1], buffer[total - 2], sum(body))
+    del buffer[:total]
+    return LongFrame(body[0], body[1], body[2], body[3:])
+
+
+def _check(stop: int, sent: int, counted: int) -> None:
+    # A wrong stop says that the length is wrong, and then the checksum says nothing.
+    if stop != STOP:
+        raise StopError(stop)
+    if sent != counted & 0xFF:
+        raise ChecksumError(sent=sent, counted=counted & 0xFF)

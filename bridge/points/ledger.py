@@ -1,0 +1,167 @@
+"""What must not move: which instance number belongs to which point, and which points were found.
+
+A number follows from the point's name, by its SHA-256, so that the same configuration gives the
+same numbers on every machine, with or without this file. Where two names come to the same number,
+the later one takes the next free; the ledger remembers that, so that nothing moves when a point is
+added, removed or renamed beside it. Numbers of points that are gone stay theirs: a BMS may still
+hold them, and the meter may come back.
+
+Points that nobody wrote down are made from a meter's first answer. They are remembered too, so that
+a meter which is silent when the bridge starts again is a meter in fault, not one without objects.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from bridge.errors import BridgeError
+
+# ASHRAE 135, 12.1.1: 22 bits, of which the highest is the wildcard.
+INSTANCES = 4_194_303
+
+
+class LedgerError(BridgeError):
+    """The ledger cannot be read or written, or contradicts the configuration."""
+
+
+class InstanceTakenError(LedgerError):
+    """The user's own choice of an instance number belongs to another point."""
+
+    def __init__(self, object_type: str, instance: int, name: str, owner: str) -> None:
+        super().__init__(
+            f"{name} asks for {object_type} {instance}, which belongs to {owner}; choose another "
+            "instance, or remove the ledger if no BMS knows this device yet"
+        )
+        self.object_type = object_type
+        self.instance = instance
+        self.name = name
+        self.owner = owner
+
+
+def preferred_instance(name: str) -> int:
+    """The instance number that a name asks for: 0 to 4194302."""
+    digest = hashlib.sha256(name.encode()).digest()
+    return int.from_bytes(digest[:3], "big") % INSTANCES
+
+
+class Ledger:
+    """The table of (object type, point name) to instance, in an SQLite file or in memory."""
+
+    def __init__(self, path: Path | None) -> None:
+        """Open the ledger; ``path`` None keeps it in memory, which suits a demonstration.
+
+        Raises:
+            LedgerError: the file cannot be opened, or is no ledger.
+        """
+        self._path = path
+        try:
+            self._connection = sqlite3.connect(path or ":memory:", isolation_level=None)
+            self._connection.execute("PRAGMA journal_mode=WAL")
+            self._connection.execute("PRAGMA synchronous=FULL")
+            self._connection.execute(
+                "CREATE TABLE IF NOT EXISTS objects ("
+                " object_type TEXT NOT NULL, instance INTEGER NOT NULL, name TEXT NOT NULL,"
+                " PRIMARY KEY (object_type, instance), UNIQUE (object_type, name)) STRICT"
+            )
+            self._connection.execute(
+                "CREATE TABLE IF NOT EXISTS found ("
+                " meter TEXT NOT NULL, name TEXT NOT NULL, definition TEXT NOT NULL,"
+                " PRIMARY KEY (meter, name)) STRICT"
+            )
+            rows = self._connection.execute(
+                "SELECT object_type, instance, name FROM objects"
+            ).fetchall()
+        except sqlite3.Error as error:
+            raise LedgerError(
+                f"{path}: the ledger of object identifiers cannot be used ({error}); restore it "
+                "from a backup, or move it away to begin a new one"
+            ) from error
+        self._instances: dict[tuple[str, str], int] = {(t, n): i for t, i, n in rows}
+        self._owners: dict[tuple[str, int], str] = {(t, i): n for t, i, n in rows}
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def instance(self, object_type: str, name: str, wanted: int | None = None) -> int:
+        """The instance of a point's object, the same at every call.
+
+        Args:
+            object_type: BACnet's name for it, as ``analog-input``.
+            name: the point's name.
+            wanted: the user's own choice, which goes before all else.
+
+        Raises:
+            InstanceTakenError: ``wanted`` belongs to another point.
+            LedgerError: the file cannot be written.
+        """
+        known = self._instances.get((object_type, name))
+        if known is not None and wanted in (None, known):
+            return known
+        if wanted is not None:
+            owner = self._owners.get((object_type, wanted))
+            if owner is not None:
+                raise InstanceTakenError(object_type, wanted, name, owner)
+            instance = wanted
+        else:
+            instance = preferred_instance(name)
+            while (object_type, instance) in self._owners:
+                instance = (instance + 1) % INSTANCES
+        self._write(
+            "INSERT INTO objects (object_type, instance, name) VALUES (?, ?, ?)"
+            " ON CONFLICT (object_type, name) DO UPDATE SET instance = excluded.instance",
+            (object_type, instance, name),
+        )
+        if known is not None:
+            del self._owners[object_type, known]
+        self._instances[object_type, name] = instance
+        self._owners[object_type, instance] = name
+        return instance
+
+    def remember(self, meter: str, name: str, definition: str) -> None:
+        """Keep what is needed to offer a found point again after a restart.
+
+        Raises:
+            LedgerError: the file cannot be written.
+        """
+        self._write(
+            "INSERT INTO found (meter, name, definition) VALUES (?, ?, ?)"
+            " ON CONFLICT (meter, name) DO UPDATE SET definition = excluded.definition",
+            (meter, name, definition),
+        )
+
+    def remembered(self, meter: str) -> dict[str, str]:
+        """The definitions of a meter's found points, by name, in the order they were found."""
+        rows = self._connection.execute(
+            "SELECT name, definition FROM found WHERE meter = ? ORDER BY rowid", (meter,)
+        )
+        return dict(rows.fetchall())
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Write all that is written inside at once: the disk is waited for once, not each time.
+
+        Raises:
+            LedgerError: the file cannot be written.
+        """
+        if self._connection.in_transaction:
+            yield  # the outer one commits
+            return
+        self._write("BEGIN IMMEDIATE", ())
+        try:
+            yield
+        finally:
+            # What was handed out is in use already, so it is kept whatever came after.
+            self._write("COMMIT", ())
+
+    def _write(self, statement: str, values: tuple[object, ...]) -> None:
+        try:
+            self._connection.execute(statement, values)
+        except sqlite3.Error as error:
+            raise LedgerError(
+                f"{self._path}: the ledger of object identifiers cannot be written ({error}); "
+                "check the free space and the rights of its folder"
+            ) from error

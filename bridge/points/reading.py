@@ -1,0 +1,88 @@
+"""A point, and what was last read for it."""
+
+from __future__ import annotations
+
+import datetime
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import StrEnum
+
+from bridge.units import NO_UNITS
+
+
+class Kind(StrEnum):
+    """What sort of value a point has; it decides which BACnet object can carry it."""
+
+    NUMBER = "number"  # Decimal
+    TEXT = "text"  # str
+    BOOLEAN = "boolean"  # bool
+    DATE = "date"  # datetime.date
+    TIME = "time"  # datetime.time
+    DATE_TIME = "date-time"  # datetime.datetime, local time of the meter, or of the bridge
+
+
+class Fault(StrEnum):
+    """Why a reading must not be taken as the present state of the world."""
+
+    NEVER_READ = "never read"
+    NO_CONNECTION = "no connection to the bus"
+    NO_ANSWER = "the meter does not answer"
+    DAMAGED = "only damaged answers came"
+    TOO_OLD = "too old"
+    RECORD_MISSING = "the meter no longer sends this record"
+    AMBIGUOUS = "several records fit"
+    WRONG_UNIT = "the record is in a unit that cannot be converted"
+    WRONG_KIND = "the record holds another kind of value"
+    NO_KEY = "encrypted, and there is no key"
+    WRONG_KEY = "the key does not fit"
+    UNSUPPORTED_ENCRYPTION = "encrypted by a method that is not supported"
+    INVALID = "the meter says that it has no valid value"
+    OVER_RANGE = "the meter reports an overflow"
+    UNDER_RANGE = "the meter reports an underflow"
+    REFUSED = "the meter answers with an error instead of data"
+    METER_ERROR = "the meter reports a permanent error"
+    FOREIGN_METER = "another meter answers at this address"
+    INTERNAL = "an error in the bridge"
+
+
+Value = Decimal | str | bool | datetime.date | datetime.time | datetime.datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One value that the bridge offers.
+
+    ``name`` is unique in the device and never changes; what a BMS knows the point by follows from
+    it. ``unit`` is a key of `bridge.units.OFFERED`. ``object_type`` is the BACnet name of an
+    object type, or None for the usual one of the kind. ``instance`` is the one that the user
+    wrote, or None. ``source`` says in a few words where the value comes from ("heat-1, 0C 06").
+    """
+
+    name: str
+    meter: str
+    kind: Kind
+    unit: str = NO_UNITS
+    description: str = ""
+    source: str = ""
+    object_type: str | None = None
+    instance: int | None = None
+    cov_increment: Decimal | None = None
+    low_limit: Decimal | None = None
+    high_limit: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What is known of a point: the last good value, when it was read, and what is wrong now.
+
+    ``value`` stays the last good one while ``fault`` is set, and is None only where nothing good
+    was ever read. ``read_at`` is the wall-clock time (seconds since 1970) at which ``value`` was
+    read.
+    """
+
+    value: Value | None
+    read_at: float | None
+    fault: Fault | None
+
+
+NEVER_READ = Reading(value=None, read_at=None, fault=Fault.NEVER_READ)

@@ -1,0 +1,1 @@
+"""Reading the meters: one task for each bus."""

@@ -1,0 +1,301 @@
+"""A serial port of another machine, with its settings: Telnet and RFC 2217.
+
+pyserial has a client for this too, but it blocks and lives in threads; on an event loop the
+protocol is small. Telnet: RFC 854 and 855; binary transmission: RFC 856.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from bridge.transport.base import Inbox, TransportLostError, TransportOpenError
+from bridge.transport.serial import Parity
+from bridge.transport.tcp import CONNECT_TIMEOUT, Connection, connect
+
+# Telnet commands (RFC 854).
+IAC, DONT, DO, WONT, WILL, SB, SE = 255, 254, 253, 252, 251, 250, 240
+
+# Telnet options.
+BINARY = 0  # RFC 856
+SUPPRESS_GO_AHEAD = 3  # RFC 858
+COM_PORT = 44  # RFC 2217
+
+# RFC 2217, 3: what the client sends; the server answers with 100 more.
+SET_BAUDRATE = 1  # 4 bytes
+SET_DATASIZE = 2
+SET_PARITY = 3
+SET_STOPSIZE = 4
+SET_CONTROL = 5
+SET_LINESTATE_MASK = 10
+SET_MODEMSTATE_MASK = 11
+PURGE_DATA = 12
+_ANSWER = 100
+
+_LONGEST_COMMAND = 1024  # bytes; those of RFC 2217 have about ten, a greeting may have more
+
+_PARITY: dict[Parity, int] = {"none": 1, "even": 3}
+_NO_FLOW_CONTROL, _DTR_ON, _RTS_ON = 1, 8, 11
+_PURGE_BOTH = 3
+
+_WE_WANT_TO = frozenset({BINARY, SUPPRESS_GO_AHEAD, COM_PORT})
+_NEEDED = frozenset({BINARY, COM_PORT})
+_THEY_SHALL = frozenset({BINARY, SUPPRESS_GO_AHEAD})
+_THEY_MAY = _THEY_SHALL | {COM_PORT}  # a few servers offer what is the client's to offer
+
+
+@dataclass(slots=True)
+class Telnet:
+    """The client's half of Telnet: bytes of the network in, bytes of the bus and answers out.
+
+    ``agreed`` are our options that the server has accepted, ``refused`` those it has not;
+    ``settings`` are the server's answers to what was set, by what was set.
+    """
+
+    agreed: set[int] = field(default_factory=set)
+    refused: set[int] = field(default_factory=set)
+    settings: dict[int, bytes] = field(default_factory=dict)
+    _outgoing: bytearray = field(default_factory=bytearray)
+    _said: set[tuple[int, int]] = field(default_factory=set)
+    _pending: bytearray = field(default_factory=bytearray)  # an unfinished command
+
+    def start(self) -> None:
+        for option in sorted(_WE_WANT_TO):
+            self._say(WILL, option)
+        for option in sorted(_THEY_SHALL):
+            self._say(DO, option)
+
+    def to_send(self) -> bytes:
+        data = bytes(self._outgoing)
+        self._outgoing.clear()
+        return data
+
+    def receive(self, data: bytes) -> bytes:
+        """Take bytes of the network; return those of the bus that were among them."""
+        self._pending += data
+        found = bytearray()
+        while self._pending:
+            start = self._pending.find(IAC)
+            if start != 0:
+                end = len(self._pending) if start < 0 else start
+                found += self._pending[:end]
+                del self._pending[:end]
+                continue
+            length = self._command_length()
+            if length is None:
+                if len(self._pending) > _LONGEST_COMMAND:
+                    del self._pending[0]  # no command is that long: this was none
+                    continue
+                break
+            command = bytes(self._pending[:length])
+            del self._pending[:length]
+            if command[1] == IAC:
+                found.append(IAC)
+            elif command[1] == SB:
+                self._subnegotiated(command[2:-2].replace(bytes((IAC, IAC)), bytes((IAC,))))
+            elif length == 3:
+                self._negotiated(command[1], command[2])
+        return bytes(found)
+
+    def set(self, what: int, value: bytes) -> None:
+        """Set something of the serial port; the answer will stand in ``settings``."""
+        body = bytes((COM_PORT, what)) + escape(value)
+        self._outgoing += bytes((IAC, SB)) + body + bytes((IAC, SE))
+
+    def _command_length(self) -> int | None:
+        """How long the command at the front is; None where more bytes must come."""
+        pending = self._pending
+        if len(pending) < 2:
+            return None
+        if pending[1] in (WILL, WONT, DO, DONT):
+            return 3 if len(pending) >= 3 else None
+        if pending[1] != SB:
+            return 2
+        position = 2
+        while (position := pending.find(IAC, position)) >= 0 and position + 1 < len(pending):
+            if pending[position + 1] == SE:
+                return position + 2
+            position += 2
+        return None
+
+    def _negotiated(self, verb: int, option: int) -> None:
+        if verb == DO:
+            if option in _WE_WANT_TO:
+                self.agreed.add(option)
+            self._say(WILL if option in _WE_WANT_TO else WONT, option)
+        elif verb == DONT:
+            self.agreed.discard(option)
+            self.refused.add(option)
+            self._say(WONT, option)
+        elif verb == WILL:
+            self._say(DO if option in _THEY_MAY else DONT, option)
+        else:
+            self._say(DONT, option)
+
+    def _say(self, verb: int, option: int) -> None:
+        # Each thing once: two parties that answer each other's answers never end (RFC 1143).
+        if (verb, option) not in self._said:
+            self._said.add((verb, option))
+            self._outgoing += bytes((IAC, verb, option))
+
+    def _subnegotiated(self, body: bytes) -> None:
+        if len(body) >= 2 and body[0] == COM_PORT and body[1] >= _ANSWER:
+            self.settings[body[1] - _ANSWER] = body[2:]
+
+
+def escape(data: bytes) -> bytes:
+    """Bytes of the bus as they go over Telnet."""
+    return data.replace(bytes((IAC,)), bytes((IAC, IAC)))
+
+
+class Rfc2217Transport:
+    """The serial port behind ``host:port``, set to 8 data bits and 1 stop bit.
+
+    Args:
+        name: the port as the user wrote it.
+        host: name or address of the server.
+        port: TCP port, 1 to 65535.
+        baudrate: 300 to 38400.
+        parity: as for a serial port.
+        connect_timeout: seconds for the connection, and once more for the settings.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        host: str,
+        port: int,
+        *,
+        baudrate: int = 2400,
+        parity: Parity = "even",
+        connect_timeout: float = CONNECT_TIMEOUT,
+    ) -> None:
+        self._name = name
+        self._host = host
+        self._port = port
+        self._baudrate = baudrate
+        self._parity: Parity = parity
+        self._connect_timeout = connect_timeout
+        self._inbox = Inbox(name)
+        self._telnet = Telnet()
+        self._connection: Connection | None = None
+        self._told = asyncio.Event()  # the server said something, or left
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    async def open(self) -> None:
+        await self.close()
+        self._telnet = Telnet()
+        self._inbox.reset()
+        try:
+            self._connection = await connect(
+                self._name,
+                self._host,
+                self._port,
+                timeout=self._connect_timeout,
+                received=self._received,
+                lost=self._lost,
+            )
+            async with asyncio.timeout(self._connect_timeout):
+                await self._negotiate(self._connection)
+        except TimeoutError:
+            await self.close()
+            raise TransportOpenError(
+                self._name,
+                f"{self._host} accepts the connection, but does not answer as RFC 2217 demands",
+                f"Is it a plain TCP gateway? Then write tcp://{self._host}:{self._port}",
+            ) from None
+        except TransportLostError as error:
+            await self.close()
+            raise TransportOpenError(
+                self._name,
+                f"{self._host} hangs up while the port is being set ({error.problem})",
+                "Most servers take one client at a time: is another one connected?",
+            ) from None
+        except BaseException:
+            await self.close()
+            raise
+        self._inbox.take()
+
+    async def _negotiate(self, connection: Connection) -> None:
+        telnet = self._telnet
+        telnet.start()
+        connection.write(telnet.to_send())
+        await self._until(lambda: bool(telnet.refused & _NEEDED) or telnet.agreed >= _NEEDED)
+        if telnet.refused & _NEEDED:
+            raise TransportOpenError(
+                self._name,
+                f"{self._host} speaks Telnet, but not RFC 2217",
+                f"Switch RFC 2217 on there, or write tcp://{self._host}:{self._port} and set "
+                "the baud rate on the gateway's own page",
+            )
+        wanted = {
+            SET_BAUDRATE: self._baudrate.to_bytes(4, "big"),
+            SET_DATASIZE: bytes((8,)),
+            SET_PARITY: bytes((_PARITY[self._parity],)),
+            SET_STOPSIZE: bytes((1,)),
+        }
+        for what, value in wanted.items():
+            telnet.set(what, value)
+        # Asked for, but not insisted on: some converters live on DTR and RTS.
+        for control in (_NO_FLOW_CONTROL, _DTR_ON, _RTS_ON):
+            telnet.set(SET_CONTROL, bytes((control,)))
+        telnet.set(SET_LINESTATE_MASK, bytes((0,)))
+        telnet.set(SET_MODEMSTATE_MASK, bytes((0,)))
+        telnet.set(PURGE_DATA, bytes((_PURGE_BOTH,)))
+        connection.write(telnet.to_send())
+        await self._until(lambda: wanted.keys() <= telnet.settings.keys())
+        names = {
+            SET_BAUDRATE: f"{self._baudrate} baud",
+            SET_DATASIZE: "8 data bits",
+            SET_PARITY: f"parity {self._parity}",
+            SET_STOPSIZE: "1 stop bit",
+        }
+        refused = [names[what] for what in wanted if telnet.settings[what] != wanted[what]]
+        if refused:
+            raise TransportOpenError(
+                self._name,
+                f"{self._host} refuses {' and '.join(refused)}",
+                "Its serial port may be fixed on the server's side: change it there",
+            )
+
+    async def _until(self, reached: Callable[[], bool]) -> None:
+        while not reached():
+            self._inbox.check()
+            self._told.clear()
+            await self._told.wait()
+
+    def _received(self, data: bytes) -> None:
+        payload = self._telnet.receive(data)
+        if payload:
+            self._inbox.put(payload)
+        # Without a connection, `open` has not got it back yet, and will send this itself.
+        if self._connection is not None and (answer := self._telnet.to_send()):
+            self._connection.write(answer)
+        self._told.set()
+
+    def _lost(self, problem: str) -> None:
+        self._inbox.lose(problem)
+        self._told.set()
+
+    async def write(self, data: bytes) -> None:
+        self._inbox.check()
+        if self._connection is None:
+            raise TransportLostError(self._name, "the port is not open")
+        self._connection.write(escape(data))
+
+    async def read(self) -> bytes:
+        return await self._inbox.read()
+
+    def discard_input(self) -> bytes:
+        return self._inbox.take()
+
+    async def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+        self._inbox.lose("the port is closed")
+        self._told.set()

@@ -1,0 +1,286 @@
+"""The whole conversation with a meter: first contact, several telegrams, and what goes wrong."""
+
+from __future__ import annotations
+
+import pytest
+
+from bridge.mbus.address import SecondaryAddress, parse_secondary
+from bridge.mbus.errors import HeaderError
+from bridge.mbus.frame import LongFrame
+from bridge.mbus.link import Link, Timing
+from bridge.mbus.readout import Complete, End, Failed, Memory, Readout, Trouble
+from bridge.mbus.telegram import Telegram, decode_telegram
+
+# A heat meter, 61234567-TST-08-04 with primary address 8, in two telegrams: the first ends in 1F.
+HEAT_1 = bytes.fromhex(
+    "685D5D680808726745236174520804310000000478875DA60304072F1C000004151EFF0000042DB8000000142D65"
+    "020000043B1C07000002594B1C025D9F110261AC0A042291A30000342203000000844014D204000044074E1B0000"
+    "426C3F3C1F8416"
+)
+HEAT_2 = bytes.fromhex(
+    "683F3F6808087267452361745208043200000082046C5C32840407BE1B0000C2046C5F31C40407651B000082056C"
+    "3F3C8405074E1B000004FF21050000000F0102AABBB616"
+)
+HEAT = parse_secondary("61234567-TST-08-04")
+
+NKE_8 = bytes.fromhex("10 40 08 48 16")
+REQ_8_FCB_1 = bytes.fromhex("10 7B 08 83 16")
+REQ_8_FCB_0 = bytes.fromhex("10 5B 08 63 16")
+SELECT_HEAT = bytes.fromhex("68 0B 0B 68 53 FD 52 67 45 23 61 74 52 08 04 A4 16")
+REQ_253_FCB_1 = bytes.fromhex("10 7B FD 78 16")
+REQ_253_FCB_0 = bytes.fromhex("10 5B FD 58 16")
+E5 = b"\xe5"
+
+# What a script says instead of an answer.
+SILENCE = b""
+
+
+def changed(frame: bytes, position: int, *values: int) -> bytes:
+    """The frame with other bytes at ``position``, and the checksum that belongs to them."""
+    new = bytearray(frame)
+    new[position : position + len(values)] = bytes(values)
+    new[-2] = sum(new[4:-2]) & 0xFF
+    return bytes(new)
+
+
+ONE_TELEGRAM = changed(HEAT_1, len(HEAT_1) - 3, 0x0F)  # the same, and no more follows
+
+
+def decode(frame: LongFrame) -> Telegram:
+    return decode_telegram(frame)
+
+
+class Script:
+    """A meter that answers as written: pairs of the request to expect and the answer to give."""
+
+    def __init__(self, *pairs: tuple[bytes, bytes]) -> None:
+        self.link = Link(Timing(baudrate=2400))
+        self.now = 0.0
+        self.pairs = list(pairs)
+
+    def then(self, *pairs: tuple[bytes, bytes]) -> None:
+        assert self.pairs == []
+        self.pairs = list(pairs)
+
+    def play(
+        self,
+        address: int | SecondaryAddress = 8,
+        *,
+        memory: Memory | None = None,
+        probe: bool = False,
+        maximum: int = 16,
+    ) -> End:
+        readout = Readout(self.link, address, decode, memory=memory, probe=probe, maximum=maximum)
+        readout.start(self.now)
+        end: End | None = None
+        while end is None:
+            request = readout.to_send()
+            if request:
+                expected, answer = self.pairs.pop(0)
+                assert request.hex(" ") == expected.hex(" ")
+                if answer:
+                    self.now += 0.1
+                    end = readout.receive(answer, self.now)
+                    continue
+            assert readout.deadline is not None
+            self.now = max(self.now, readout.deadline)
+            end = readout.wake(self.now)
+        assert self.pairs == []
+        return end
+
+
+def complete(end: End) -> Complete:
+    assert isinstance(end, Complete), end
+    return end
+
+
+def failed(end: End) -> Failed:
+    assert isinstance(end, Failed), end
+    return end
+
+
+def test_first_contact_begins_with_snd_nke_and_all_telegrams_are_fetched() -> None:
+    script = Script((NKE_8, E5), (REQ_8_FCB_1, HEAT_1), (REQ_8_FCB_0, HEAT_2))
+    end = complete(script.play())
+    assert [len(telegram.records) for telegram in end.telegrams] == [14, 7]
+    assert not end.repeats
+    assert end.effort.tries == 3
+
+
+def test_a_meter_with_one_telegram_is_asked_without_snd_nke_from_then_on() -> None:
+    memory = Memory()
+    script = Script((NKE_8, E5), (REQ_8_FCB_1, ONE_TELEGRAM))
+    complete(script.play(memory=memory))
+    script.then((REQ_8_FCB_0, ONE_TELEGRAM))
+    complete(script.play(memory=memory))
+    script.then((REQ_8_FCB_1, ONE_TELEGRAM))
+    complete(script.play(memory=memory))
+
+
+def test_a_meter_with_several_telegrams_is_set_back_each_time() -> None:
+    memory = Memory()
+    conversation = ((NKE_8, E5), (REQ_8_FCB_1, HEAT_1), (REQ_8_FCB_0, HEAT_2))
+    script = Script(*conversation)
+    complete(script.play(memory=memory))
+    script.then(*conversation)
+    complete(script.play(memory=memory))
+
+
+def test_after_a_fault_snd_nke_comes_first() -> None:
+    memory = Memory()
+    script = Script((NKE_8, E5), (REQ_8_FCB_1, ONE_TELEGRAM))
+    complete(script.play(memory=memory))
+    script.then(*[(REQ_8_FCB_0, SILENCE)] * 3)
+    assert failed(script.play(memory=memory)).trouble is Trouble.NO_ANSWER
+    script.then((NKE_8, E5), (REQ_8_FCB_1, ONE_TELEGRAM))
+    complete(script.play(memory=memory))
+
+
+def test_a_readout_that_was_broken_off_is_a_fault_too() -> None:
+    memory = Memory(in_step=True)
+    link = Link(Timing())
+    readout = Readout(link, 8, decode, memory=memory)
+    readout.start(0.0)
+    link.abandon(0.1)
+    assert not memory.in_step
+
+
+def test_a_lost_second_telegram_is_asked_for_with_the_same_fcb() -> None:
+    script = Script(
+        (NKE_8, E5), (REQ_8_FCB_1, HEAT_1), (REQ_8_FCB_0, SILENCE), (REQ_8_FCB_0, HEAT_2)
+    )
+    end = complete(script.play())
+    assert len(end.telegrams) == 2
+    assert end.effort.silences == 1
+
+
+def test_an_answer_without_its_second_telegram_is_no_answer() -> None:
+    script = Script((NKE_8, E5), (REQ_8_FCB_1, HEAT_1), *[(REQ_8_FCB_0, SILENCE)] * 3)
+    end = failed(script.play())
+    assert end.trouble is Trouble.NO_ANSWER
+    assert end.detail == "after 1 telegram: no answer to 3 tries"
+
+
+def test_a_dead_meter_costs_three_tries() -> None:
+    script = Script((NKE_8, SILENCE), (NKE_8, SILENCE), (REQ_8_FCB_1, SILENCE))
+    end = failed(script.play())
+    assert end.trouble is Trouble.NO_ANSWER
+    assert end.effort.tries == end.effort.silences == 3
+    assert script.now == pytest.approx(3 * (0.1875 + 6 * 11 / 2400))
+
+
+def test_a_probe_of_a_dead_meter_costs_one_try() -> None:
+    script = Script((NKE_8, SILENCE))
+    assert failed(script.play(probe=True)).effort.tries == 1
+
+
+def test_a_probe_that_is_answered_becomes_a_readout() -> None:
+    script = Script((NKE_8, E5), (REQ_8_FCB_1, SILENCE), (REQ_8_FCB_1, ONE_TELEGRAM))
+    complete(script.play(probe=True))
+
+
+def test_a_meter_that_knows_no_snd_nke_is_read_all_the_same() -> None:
+    memory = Memory()
+    script = Script((NKE_8, SILENCE), (NKE_8, SILENCE), (REQ_8_FCB_1, ONE_TELEGRAM))
+    complete(script.play(memory=memory))
+    assert not memory.answers_nke
+    script.then((REQ_8_FCB_0, ONE_TELEGRAM))
+    complete(script.play(memory=memory))
+    script.then(*[(REQ_8_FCB_1, SILENCE)] * 3)
+    failed(script.play(memory=memory))
+    script.then((REQ_8_FCB_1, SILENCE))
+    failed(script.play(memory=memory, probe=True))
+    script.then((NKE_8, SILENCE), (REQ_8_FCB_1, SILENCE), (REQ_8_FCB_1, ONE_TELEGRAM))
+    complete(script.play(memory=memory))
+
+
+def test_a_meter_that_repeats_its_telegram_for_ever_is_stopped() -> None:
+    again = changed(HEAT_1, 15, 0x32)  # only the access number has moved on
+    memory = Memory()
+    script = Script((NKE_8, E5), (REQ_8_FCB_1, HEAT_1), (REQ_8_FCB_0, again))
+    end = complete(script.play(memory=memory))
+    assert len(end.telegrams) == 1
+    assert end.repeats
+    assert not memory.in_step
+
+
+def test_sixteen_telegrams_are_enough() -> None:
+    telegrams = [changed(HEAT_1, 21, number) for number in range(16)]
+    requests = [REQ_8_FCB_1, REQ_8_FCB_0] * 8
+    script = Script((NKE_8, E5), *zip(requests, telegrams, strict=True))
+    end = complete(script.play())
+    assert len(end.telegrams) == 16
+    assert end.repeats
+
+
+def test_all_telegrams_must_be_of_one_meter() -> None:
+    other = changed(HEAT_2, 7, 0x99)
+    script = Script((NKE_8, E5), (REQ_8_FCB_1, HEAT_1), *[(REQ_8_FCB_0, other)] * 3)
+    end = failed(script.play())
+    assert end.trouble is Trouble.FOREIGN_METER
+    assert end.detail == "after 1 telegram: 61234599-TST-08-04 answers instead"
+
+
+def test_the_version_may_differ_between_telegrams() -> None:
+    other = changed(HEAT_2, 13, 0x09)
+    script = Script((NKE_8, E5), (REQ_8_FCB_1, HEAT_1), (REQ_8_FCB_0, other))
+    assert len(complete(script.play()).telegrams) == 2
+
+
+def test_a_secondary_address_is_selected_and_read_at_253() -> None:
+    script = Script((SELECT_HEAT, E5), (REQ_253_FCB_1, HEAT_1), (REQ_253_FCB_0, HEAT_2))
+    assert len(complete(script.play(HEAT)).telegrams) == 2
+    # And selected again: another meter may have been, meanwhile.
+    script.then((SELECT_HEAT, E5), (REQ_253_FCB_1, HEAT_1), (REQ_253_FCB_0, HEAT_2))
+    complete(script.play(HEAT))
+
+
+def test_a_selection_that_nobody_acknowledges_is_no_answer() -> None:
+    script = Script(*[(SELECT_HEAT, SILENCE)] * 3)
+    end = failed(script.play(HEAT))
+    assert end.trouble is Trouble.NO_ANSWER
+    assert end.detail == "selection: no answer to 3 tries"
+
+
+def test_a_meter_that_was_not_selected_is_a_foreign_one() -> None:
+    other = changed(HEAT_1, 7, 0x99)
+    script = Script((SELECT_HEAT, E5), *[(REQ_253_FCB_1, other)] * 3)
+    end = failed(script.play(HEAT))
+    assert end.trouble is Trouble.FOREIGN_METER
+    assert end.detail == "61234599-TST-08-04 answers instead"
+
+
+def test_an_e5_in_place_of_a_telegram_says_that_the_meter_has_nothing() -> None:
+    script = Script((NKE_8, E5), (REQ_8_FCB_1, E5))
+    assert failed(script.play()).trouble is Trouble.BUSY
+
+
+@pytest.mark.parametrize(
+    ("answer", "trouble"),
+    [
+        ("68 04 04 68 08 08 70 08 88 16", Trouble.BUSY),
+        ("68 04 04 68 08 08 70 01 81 16", Trouble.APPLICATION_ERROR),
+        ("68 03 03 68 08 08 70 80 16", Trouble.APPLICATION_ERROR),
+    ],
+)
+def test_an_application_error_is_told(answer: str, trouble: Trouble) -> None:
+    script = Script((NKE_8, E5), (REQ_8_FCB_1, bytes.fromhex(answer)))
+    end = failed(script.play())
+    assert end.trouble is trouble
+    assert end.detail.startswith("the meter reports: ")
+
+
+def test_damage_is_told_by_kind() -> None:
+    broken = HEAT_1[:-2] + b"\x00\x16"
+    script = Script((NKE_8, E5), *[(REQ_8_FCB_1, broken)] * 3)
+    end = failed(script.play())
+    assert end.trouble is Trouble.DAMAGED
+    assert end.detail == "what came was no answer: checksum 3×"
+
+
+def test_a_frame_that_holds_no_telegram_is_damage() -> None:
+    short = bytes.fromhex("68 05 05 68 08 08 72 01 02 85 16")
+    with pytest.raises(HeaderError):
+        decode(LongFrame(0x08, 8, 0x72, b"\x01\x02"))
+    script = Script((NKE_8, E5), (REQ_8_FCB_1, short))
+    assert failed(script.play()).trouble is Trouble.DAMAGED

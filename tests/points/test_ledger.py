@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+import random
+import sqlite3
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bridge.points import ledger as ledger_module
+from bridge.points.ledger import (
+    INSTANCES,
+    InstanceTakenError,
+    Ledger,
+    LedgerError,
+    preferred_instance,
+)
+
+
+def test_an_instance_follows_from_the_name_alone() -> None:
+    one, other = Ledger(None), Ledger(None)
+    other.instance("analog-input", "another.point")
+    assert one.instance("analog-input", "heat-1.energy") == 171181
+    assert other.instance("analog-input", "heat-1.energy") == 171181
+
+
+def test_object_types_number_for_themselves() -> None:
+    ledger = Ledger(None)
+    first = ledger.instance("analog-input", "heat-1.energy")
+    assert ledger.instance("binary-input", "heat-1.energy") == first
+
+
+@given(names=st.lists(st.text(min_size=1), unique=True, max_size=30), seed=st.integers())
+def test_the_order_in_which_points_come_changes_nothing(names: list[str], seed: int) -> None:
+    one, other = Ledger(None), Ledger(None)
+    forwards = {name: one.instance("analog-input", name) for name in names}
+    random.Random(seed).shuffle(names)
+    assert {name: other.instance("analog-input", name) for name in names} == forwards
+
+
+@settings(deadline=None)
+@given(names=st.lists(st.text(min_size=1), unique=True, max_size=20))
+def test_no_two_points_share_an_instance_however_crowded(names: list[str]) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ledger_module, "INSTANCES", 20)
+        ledger = Ledger(None)
+        instances = [ledger.instance("analog-input", name) for name in names]
+    assert len(set(instances)) == len(names)
+    assert all(0 <= instance < 20 for instance in instances)
+
+
+def test_who_lost_a_collision_stays_where_it_is_when_the_winner_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledger_module, "preferred_instance", lambda name: 7)
+    ledger = Ledger(tmp_path / "ledger")
+    assert ledger.instance("analog-input", "winner") == 7
+    assert ledger.instance("analog-input", "loser") == 8
+    ledger.close()
+    again = Ledger(tmp_path / "ledger")
+    assert again.instance("analog-input", "loser") == 8
+    assert again.instance("analog-input", "winner") == 7
+
+
+def test_the_users_own_choice_goes_before_all_else_and_can_change() -> None:
+    ledger = Ledger(None)
+    ledger.instance("analog-input", "heat-1.energy")
+    assert ledger.instance("analog-input", "heat-1.energy", 5) == 5
+    assert ledger.instance("analog-input", "heat-1.energy") == 5
+    assert ledger.instance("analog-input", "heat-1.energy", 6) == 6
+    assert ledger.instance("analog-input", "heat-2.energy", 5) == 5
+
+
+def test_an_instance_that_belongs_to_another_point_is_refused_by_name() -> None:
+    ledger = Ledger(None)
+    ledger.instance("analog-input", "heat-1.energy", 5)
+    with pytest.raises(
+        InstanceTakenError, match=r"analog-input 5, which belongs to heat-1\.energy"
+    ):
+        ledger.instance("analog-input", "heat-2.energy", 5)
+
+
+def test_the_wildcard_instance_is_never_given() -> None:
+    assert INSTANCES == 4_194_303
+    assert max(preferred_instance(str(n)) for n in range(10_000)) < INSTANCES
+
+
+def test_what_was_handed_out_is_on_the_disk_even_when_the_caller_fails(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "ledger")
+
+    def hand_out_and_fail() -> None:
+        with ledger.transaction():
+            ledger.instance("analog-input", "heat-1.energy", 5)
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        hand_out_and_fail()
+    row = sqlite3.connect(tmp_path / "ledger").execute("SELECT instance FROM objects").fetchone()
+    assert row == (5,)
+
+
+def test_found_points_are_remembered_in_the_order_they_were_found(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "ledger")
+    ledger.remember("heat-1", "volume", "{}")
+    ledger.remember("heat-1", "energy", "{}")
+    ledger.remember("heat-2", "energy", "{}")
+    ledger.close()
+    assert list(Ledger(tmp_path / "ledger").remembered("heat-1")) == ["volume", "energy"]
+
+
+def test_a_file_that_is_no_ledger_is_said_and_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "ledger"
+    path.write_bytes(b"not a database, though long enough to be one" * 100)
+    with pytest.raises(LedgerError, match="restore it from a backup"):
+        Ledger(path)
+    assert path.read_bytes().startswith(b"not a database")
+
+
+def test_a_folder_that_is_not_there_is_said(tmp_path: Path) -> None:
+    with pytest.raises(LedgerError, match="cannot be used"):
+        Ledger(tmp_path / "missing" / "ledger")

@@ -1,0 +1,219 @@
+"""Whose turn it is, with both clocks passed in."""
+
+from __future__ import annotations
+
+import datetime
+from itertools import pairwise
+
+import pytest
+
+from bridge.polling.schedule import Plan, Schedule, Turn
+
+NOON = datetime.datetime(2026, 3, 9, 12, 0)
+NIGHT = (datetime.time(2), datetime.time(4))
+OVER_MIDNIGHT = (datetime.time(22), datetime.time(1))
+
+
+def wall(now: float, start: datetime.datetime = NOON) -> datetime.datetime:
+    """The local time when the monotonic clock, 0 at ``start``, stands at ``now``."""
+    return start + datetime.timedelta(seconds=now)
+
+
+def simulate(
+    schedule: Schedule,
+    until: float,
+    *,
+    took: float = 0.5,
+    start: datetime.datetime = NOON,
+    dead: frozenset[str] = frozenset(),
+    dead_took: float = 0.6,
+) -> list[tuple[float, str]]:
+    """Give turns up to ``until``; each takes ``took`` seconds, and a probe a third of the other."""
+    now, turns = 0.0, []
+    while now < until:
+        turn = schedule.next_turn(now, wall(now, start))
+        if turn is None:
+            change = schedule.next_change(now, wall(now, start))
+            assert change is not None
+            assert change > now
+            now = change
+            continue
+        turns.append((now, turn.name))
+        if turn.name in dead:
+            cost = dead_took / 3 if turn.probe else dead_took
+            now += cost
+            schedule.failed(turn.name, now, silent=True, took=cost)
+        else:
+            now += took
+            schedule.answered(turn.name, now)
+    return turns
+
+
+def times_of(turns: list[tuple[float, str]], name: str) -> list[float]:
+    return [time for time, meter in turns if meter == name]
+
+
+def test_all_meters_are_read_at_the_start_in_the_order_of_the_file() -> None:
+    schedule = Schedule([Plan(name, 900.0) for name in "abc"], 0.0, NOON)
+    assert simulate(schedule, 1.5) == [(0.0, "a"), (0.5, "b"), (1.0, "c")]
+
+
+def test_each_meter_keeps_its_interval() -> None:
+    schedule = Schedule([Plan("a", 60.0), Plan("b", 600.0)], 0.0, NOON)
+    turns = simulate(schedule, 3600.0)
+    assert len(times_of(turns, "a")) in (60, 61)
+    assert len(times_of(turns, "b")) in (6, 7)
+    later = times_of(turns, "a")[1:]
+    gaps = [after - before for before, after in pairwise(later)]
+    assert max(gaps) <= 60.6  # it waits for the other meter at most
+    assert times_of(turns, "a")[-1] == pytest.approx(3540.0, abs=1.0)  # and nothing drifts
+
+
+def test_turns_are_spread_over_the_interval() -> None:
+    schedule = Schedule([Plan(f"m{number}", 900.0) for number in range(60)], 0.0, NOON)
+    turns = [time - 900.0 for time, _ in simulate(schedule, 1800.0) if time >= 900.0]
+    assert len(turns) == 60
+    # Sixty meters in a quarter of an hour: none of 15 minutes has more than 6 of them.
+    for minute in range(15):
+        count = sum(1 for time in turns if minute * 60 <= time < (minute + 1) * 60)
+        assert count in range(2, 7)
+
+
+def test_a_bus_that_cannot_keep_up_serves_all_meters_alike() -> None:
+    plans = [Plan(f"m{number}", 5.0) for number in range(20)]
+    turns = simulate(Schedule(plans, 0.0, NOON), 600.0, took=1.0)
+    counts = {plan.name: len(times_of(turns, plan.name)) for plan in plans}
+    assert max(counts.values()) - min(counts.values()) <= 2
+
+
+def test_continuous_meters_take_turns_without_a_pause() -> None:
+    schedule = Schedule([Plan("a", 0.0), Plan("b", 0.0)], 0.0, NOON)
+    turns = simulate(schedule, 10.0)
+    assert turns == [(number * 0.5, "ab"[number % 2]) for number in range(20)]
+
+
+def test_a_continuous_meter_leaves_the_others_their_turns() -> None:
+    schedule = Schedule([Plan("always", 0.0), Plan("minutely", 60.0)], 0.0, NOON)
+    turns = simulate(schedule, 600.0)
+    assert len(times_of(turns, "minutely")) == 11
+
+
+def test_a_turn_that_was_missed_is_not_made_up_for() -> None:
+    schedule = Schedule([Plan("a", 60.0)], 0.0, NOON)
+    schedule.answered("a", 0.5)
+    assert schedule.next_turn(600.0, wall(600.0)) == Turn("a")
+    schedule.answered("a", 600.5)
+    assert schedule.next_turn(601.0, wall(601.0)) is None
+    assert schedule.next_change(601.0, wall(601.0)) == pytest.approx(660.0)
+
+
+def test_a_window_is_kept() -> None:
+    schedule = Schedule([Plan("a", 86400.0, NIGHT), Plan("b", 3600.0, NIGHT)], 0.0, NOON)
+    turns = simulate(schedule, 3 * 86400.0)
+    assert all(2 <= wall(time).hour < 4 for time, _ in turns)
+    assert len(times_of(turns, "a")) == 3
+    assert len(times_of(turns, "b")) in (6, 7, 8, 9)
+
+
+def test_a_window_may_lie_over_midnight() -> None:
+    turns = simulate(Schedule([Plan("a", 600.0, OVER_MIDNIGHT)], 0.0, NOON), 86400.0)
+    hours = {wall(time).hour for time, _ in turns}
+    assert hours == {22, 23, 0}
+    assert len(turns) in (18, 19)
+
+
+def test_meters_of_one_window_are_spread_over_its_first_half() -> None:
+    plans = [Plan(f"m{number}", 86400.0, NIGHT) for number in range(30)]
+    schedule = Schedule(plans, 0.0, NOON)
+    turns = [time for time, _ in simulate(schedule, 2 * 86400.0) if time >= 86400.0]
+    assert len(turns) == 30
+    assert max(turns) - min(turns) > 1800.0
+    assert all(2 <= wall(time).hour < 3 for time in turns)
+
+
+def test_the_opening_of_a_window_is_looked_for_every_minute() -> None:
+    # The wall clock may be set meanwhile.
+    schedule = Schedule([Plan("a", 3600.0, NIGHT)], 0.0, NOON)
+    assert schedule.next_turn(0.0, NOON) is None
+    assert schedule.next_change(0.0, NOON) == 60.0
+    almost = datetime.datetime(2026, 3, 9, 1, 59, 50)
+    assert schedule.next_change(0.0, almost) == pytest.approx(10.0)
+
+
+def test_a_request_from_outside_goes_first_whatever_the_window() -> None:
+    schedule = Schedule([Plan("a", 60.0), Plan("b", 60.0, NIGHT)], 0.0, NOON)
+    schedule.read_now("b")
+    schedule.read_now("b")
+    assert schedule.next_change(0.0, NOON) == 0.0
+    assert schedule.next_turn(0.0, NOON) == Turn("b")
+    schedule.answered("b", 0.5)
+    assert schedule.next_turn(0.5, wall(0.5)) == Turn("a")
+
+
+def test_a_request_for_an_unknown_meter_is_an_error() -> None:
+    with pytest.raises(KeyError):
+        Schedule([], 0.0, NOON).read_now("a")
+
+
+def test_two_meters_cannot_have_one_name() -> None:
+    with pytest.raises(ValueError, match="two meters are named a"):
+        Schedule([Plan("a", 1.0), Plan("a", 2.0)], 0.0, NOON)
+
+
+def test_a_readout_that_failed_once_is_tried_again_soon_with_all_tries() -> None:
+    schedule = Schedule([Plan("a", 900.0)], 0.0, NOON)
+    schedule.failed("a", 1.0, silent=True, took=0.6)
+    assert not schedule.is_silent("a")
+    assert schedule.next_turn(5.9, wall(5.9)) is None
+    assert schedule.next_turn(6.0, wall(6.0)) == Turn("a")
+    schedule.answered("a", 6.5)
+    assert schedule.next_change(6.5, wall(6.5)) == pytest.approx(900.0)
+
+
+def test_a_silent_meter_is_looked_for_ever_more_rarely_but_at_least_each_minute() -> None:
+    schedule = Schedule([Plan("a", 900.0)], 0.0, NOON)
+    turns = simulate(schedule, 3600.0, dead=frozenset("a"))
+    assert schedule.is_silent("a")
+    gaps = [after - before for (before, _), (after, _) in pairwise(turns)]
+    assert gaps[:5] == pytest.approx([5.6, 10.6, 20.2, 40.2, 60.2])
+    assert max(gaps) == pytest.approx(60.2)
+
+
+def test_a_meter_that_is_back_has_its_interval_again() -> None:
+    schedule = Schedule([Plan("a", 900.0)], 0.0, NOON)
+    simulate(schedule, 300.0, dead=frozenset("a"))
+    schedule.answered("a", 300.0)
+    assert not schedule.is_silent("a")
+    assert schedule.next_change(300.0, wall(300.0)) == pytest.approx(900.0)
+
+
+def test_damage_makes_no_silent_meter() -> None:
+    schedule = Schedule([Plan("a", 900.0)], 0.0, NOON)
+    for now in (1.0, 10.0, 30.0):
+        schedule.failed("a", now, silent=False, took=1.0)
+    assert not schedule.is_silent("a")
+
+
+def test_silent_meters_take_two_per_cent_of_a_busy_bus() -> None:
+    dead = frozenset(f"dead{number}" for number in range(50))
+    plans = [Plan("a", 0.0), *(Plan(name, 900.0) for name in sorted(dead))]
+    schedule = Schedule(plans, 0.0, NOON)
+    turns = [turn for turn in simulate(schedule, 1200.0, dead=dead) if turn[0] >= 600.0]
+    reads = len(times_of(turns, "a"))
+    assert reads * 0.5 >= 0.975 * 600.0
+    assert len(turns) > reads
+
+
+def test_meters_that_were_passed_over_are_read_when_the_bus_is_back() -> None:
+    schedule = Schedule([Plan("a", 900.0), Plan("b", 0.0)], 0.0, NOON)
+    schedule.passed("a", 0.0)
+    schedule.passed("b", 0.0)
+    assert schedule.next_turn(1.0, wall(1.0)) is None
+    schedule.resume(2.0)
+    assert schedule.next_turn(2.0, wall(2.0)) == Turn("a")
+
+
+def test_without_meters_there_are_no_turns() -> None:
+    schedule = Schedule([], 0.0, NOON)
+    assert schedule.next_turn(0.0, NOON) is None
+    assert schedule.next_change(0.0, NOON) is None
