@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bridge.app.plan import meter_plan, meter_settings, meters_of, segment_settings
-from bridge.bacnet.server import BacnetDevice, DeviceSettings
+from bridge.bacnet.server import BacnetDevice, DeviceSettings, ForeignSettings
 from bridge.config.model import Site
 from bridge.errors import BridgeError
 from bridge.mbus.telegram import Telegram
@@ -191,6 +191,5 @@ def _device_settings(site: Site) -> DeviceSettings:
         description=site.device.description,
         address=site.bacnet.address,
         port=site.bacnet.port,
-        bbmd=foreign.bbmd if foreign else None,
-        ttl=foreign.ttl if foreign else 0,
+        foreign=ForeignSettings(foreign.bbmd, foreign.ttl) if foreign is not None else None,
     )

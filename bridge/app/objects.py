@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from bridge.app.plan import meter_plan, meters_of
-from bridge.bacnet.objects import object_type_of
+from bridge.bacnet.objects import class_of
 from bridge.config.model import Site
 from bridge.points.ledger import Ledger
 from bridge.points.meter import MeterPoints
@@ -25,6 +25,7 @@ def planned_objects(site: Site, ledger: Ledger) -> list[PlannedObject]:
     """Every object that is known from the configuration and the ledger, meter by meter.
 
     Raises:
+        PointRefusedError: a point asks for what no object can do.
         LedgerError: the configuration asks for an instance that belongs to another point.
     """
     store = Store()
@@ -35,10 +36,10 @@ def planned_objects(site: Site, ledger: Ledger) -> list[PlannedObject]:
         # Those that the user chose go first: nobody else may get their numbers.
         for point in points:
             if point.instance is not None:
-                ledger.instance(object_type_of(point), point.name, point.instance)
+                ledger.instance(class_of(point).object_type, point.name, point.instance)
         return [
             PlannedObject(
-                kind := object_type_of(point),
+                kind := class_of(point).object_type,
                 ledger.instance(kind, point.name, point.instance),
                 point,
             )

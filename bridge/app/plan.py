@@ -104,6 +104,7 @@ def _selector(point: Point) -> Selector:
             tariff=None,
             subunit=None,
             modifiers=point.modifiers,
+            ordinal=point.ordinal,
             dib=point.dif,
             vib=point.vif,
         )
@@ -114,6 +115,7 @@ def _selector(point: Point) -> Selector:
         tariff=point.tariff,
         subunit=point.subunit,
         modifiers=point.modifiers,
+        ordinal=point.ordinal,
         vib=point.vif,
     )
 

@@ -35,6 +35,7 @@ from bacpypes3.basetypes import (
     PropertyIdentifier,
     PropertyReference,
     ReadAccessSpecification,
+    Scale,
     Segmentation,
 )
 from bacpypes3.basetypes import Reliability as ReliabilityCode
@@ -50,7 +51,7 @@ from bacpypes3.primitivedata import (
     ObjectIdentifier,
     ObjectType,
     Real,
-    TagClass,
+    TagList,
     Time,
 )
 
@@ -61,8 +62,6 @@ from bridge.bacnet.udp import DEFAULT_PORT, NormalLink, UdpServer, bind_client, 
 from bridge.bacnet.units import NUMBERS
 
 BATCH: Final = 20
-# Segments cost the device as much as they cost us; this much at a time is enough.
-_AT_ONCE: Final = 2
 
 _UNIT_NAMES: Final = MappingProxyType({number: name for name, number in NUMBERS.items()})
 _BINARY_TYPES: Final = frozenset({"binary-input", "binary-output", "binary-value"})
@@ -292,6 +291,13 @@ _WANTED: Final = (
     PropertyIdentifier.reliability,
     PropertyIdentifier.statusFlags,
 )
+# Without it, an accumulator's present-value is a count of nobody knows what.
+_WANTED_OF_ACCUMULATOR: Final = (*_WANTED, PropertyIdentifier.scale)
+
+
+def _wanted(identifier: Any) -> tuple[Any, ...]:
+    accumulator = int(identifier[0]) == ObjectType.accumulator
+    return _WANTED_OF_ACCUMULATOR if accumulator else _WANTED
 
 
 class _Reader:
@@ -368,7 +374,7 @@ class _Reader:
                 objectIdentifier=each,
                 listOfPropertyReferences=[
                     PropertyReference(propertyIdentifier=PropertyIdentifier(name))
-                    for name in _WANTED
+                    for name in _wanted(each)
                 ],
             )
             for each in identifiers
@@ -396,7 +402,7 @@ class _Reader:
     async def _read_one_by_one(self, identifier: Any) -> ObjectValue:
         properties: dict[int, Any] = {}
         error = ""
-        for name in _WANTED:
+        for name in _wanted(identifier):
             try:
                 properties[int(name)] = await self.property(identifier, name)
             except _RefusedError as refusal:
@@ -445,7 +451,7 @@ def _found(apdu: Any) -> DeviceFound:
 
 
 def _tags(value: Any) -> list[Any]:
-    return [tag for tag in value.tagList.tagList if tag.tag_class == TagClass.application]
+    return list(value.tagList.tagList)
 
 
 def _decode(tag: Any) -> Any:
@@ -465,7 +471,10 @@ def _object_value(identifier: Any, properties: dict[int, Any], error: str) -> Ob
         return ObjectValue(
             identifier=f"{object_type},{identifier[1]}",
             name=_text(properties.get(PropertyIdentifier.objectName)),
-            value=_value(object_type, properties.get(PropertyIdentifier.presentValue)),
+            value=_scaled(
+                _value(object_type, properties.get(PropertyIdentifier.presentValue)),
+                properties.get(PropertyIdentifier.scale),
+            ),
             units=_unit_name(int(_decode(units[0]))) if units else "",
             reliability=str(ReliabilityCode(int(_decode(reliability[0])))) if reliability else "",
             status_flags=_flags(_decode(flags[0])) if flags else None,
@@ -497,10 +506,10 @@ def _value(object_type: str, tags: Sequence[Any] | None) -> BrowsedValue:
             return None
         return datetime.datetime.combine(values[0].date, values[1].time)
     value = values[0]
+    if isinstance(value, Double):  # which is a Real to the library
+        return None if math.isnan(value) else Decimal(repr(float(value)))
     if isinstance(value, Real):
         return shortest_real(float(value))
-    if isinstance(value, Double):
-        return None if math.isnan(value) else Decimal(repr(float(value)))
     if isinstance(value, Enumerated):
         binary = object_type in _BINARY_TYPES and int(value) in (0, 1)
         return bool(int(value)) if binary else Decimal(int(value))
@@ -517,6 +526,17 @@ def _value(object_type: str, tags: Sequence[Any] | None) -> BrowsedValue:
     if isinstance(value, BitString):
         return "".join(str(int(bit)) for bit in value)
     return str(value)
+
+
+def _scaled(value: BrowsedValue, scale: Sequence[Any] | None) -> BrowsedValue:
+    """An accumulator's count in its units (ASHRAE 135, 12.1.9)."""
+    if not scale or not isinstance(value, Decimal):
+        return value
+    choice = Scale.decode(TagList(list(scale)))
+    if choice.integerScale is not None:
+        return value.scaleb(int(choice.integerScale))
+    factor = shortest_real(float(choice.floatScale))
+    return None if factor is None else value * factor
 
 
 def shortest_real(value: float) -> Decimal | None:

@@ -30,20 +30,19 @@ def _show_version(wanted: bool) -> None:
 @app.callback()
 def _common(
     verbose: Annotated[
-        int, typer.Option("--verbose", "-v", count=True, help="Say more; -vv: every frame.")
-    ] = 0,
-    version: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Log every reading, not only what changes.")
+    ] = False,
+    _version: Annotated[
         bool,
         typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
     ] = False,
 ) -> None:
-    level = (logging.INFO, logging.DEBUG)[min(verbose, 1)]
     logging.basicConfig(
         level=logging.WARNING,
         format="%(asctime)s %(levelname)-7s %(message)s",
         datefmt="%Y-%m-%d %H:%M:%S",
     )
-    logging.getLogger("bridge").setLevel(level)
+    logging.getLogger("bridge").setLevel(logging.DEBUG if verbose else logging.INFO)
 
 
 app.command("run")(run.run)

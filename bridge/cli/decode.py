@@ -33,7 +33,8 @@ def decode(
 ) -> None:
     """Decode telegrams from bytes: every record, with exact values.
 
-    Example: mbus-bacnet decode 68 13 13 68 08 05 73 78 56 34 12 0A 00 E9 7E 01 00 00 00 35 01 00 00 3C 16
+    Examples: mbus-bacnet decode telegram.hex, or
+    mbus-bacnet decode 68 13 13 68 08 05 73 78 56 34 12 0A 00 E9 7E 01 00 00 00 35 01 00 00 3C 16
     """
     meter_key = key_of(key)
     frames = _frames(_bytes(_text(what)))
@@ -101,4 +102,3 @@ def _frames(data: bytes) -> list[Frame]:
         reason = f" ({first})" if first else ""
         say(f"{len(noise)} bytes belong to no frame{reason}: {noise.hex(' ').upper()}")
     return frames
-

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+
 from bridge.cli.options import (
     Address,
     Baudrate,
@@ -60,9 +61,7 @@ def read(
     timing = Timing(baudrate, timeout, usual_latency(port) if latency is None else latency)
     end = asyncio.run(_read(transport, Link(timing), meter, key_of(key)))
     if isinstance(end, Failed):
-        raise ReadError(
-            f"{address} on {transport.name}: {end.detail}; {_REMEDIES[end.trouble]}"
-        )
+        raise ReadError(f"{address} on {transport.name}: {end.detail}; {_REMEDIES[end.trouble]}")
     show(end.telegrams, format)
 
 

@@ -12,9 +12,9 @@ from typing import Annotated
 import typer
 
 from bridge.app.bridge import Bridge, FirstRound
-from bridge.app.demo import Demo, demo_site
+from bridge.app.demo import Demo
 from bridge.cli.output import say
-from bridge.config.load import load_with_warnings
+from bridge.config.load import elsewhere, load_with_warnings
 from bridge.config.model import Site
 from bridge.config.values import format_duration
 
@@ -48,26 +48,27 @@ def run(
     if demo == (config is not None):
         raise typer.BadParameter("name the site's file, or say --demo for simulated meters")
     if config is None:
-        site = demo_site(address, port)
-    else:
-        site, warnings = load_with_warnings(config)
-        for warning in warnings:
-            say(str(warning))
-        site = site.elsewhere(address, port)
-    asyncio.run(_run(site, demo=demo))
+        asyncio.run(_run_demo(address, port))
+        return
+    site, warnings = load_with_warnings(config)
+    for warning in warnings:
+        say(str(warning))
+    site = elsewhere(site, address=address, port=port)
+    asyncio.run(_serve(site, state=site.state, demo=False))
 
 
-async def _run(site: Site, *, demo: bool) -> None:
-    simulated = await Demo.start(site) if demo else None
+async def _run_demo(address: str | None, port: int | None) -> None:
+    demo = await Demo.start()
     try:
-        bridge = Bridge(simulated.site, state=None) if simulated else Bridge(site, state=site.state)
-        await _serve(bridge, simulated)
+        site = elsewhere(demo.site, address=address, port=port)
+        # What simulated meters say need not survive.
+        await _serve(site, state=None, demo=True)
     finally:
-        if simulated is not None:
-            await simulated.stop()
+        await demo.stop()
 
 
-async def _serve(bridge: Bridge, simulated: Demo | None) -> None:
+async def _serve(site: Site, *, state: Path | None, demo: bool) -> None:
+    bridge = Bridge(site, state=state)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -75,7 +76,7 @@ async def _serve(bridge: Bridge, simulated: Demo | None) -> None:
     loop.add_signal_handler(signal.SIGHUP, _not_yet)
     bridge.on_first_round = lambda first: _say_first_round(bridge, first)
     await bridge.start()
-    _say_what_runs(bridge.site, simulated)
+    _say_what_runs(site, demo=demo)
     await bridge.run(stop)
     say("stopped")
 
@@ -84,7 +85,7 @@ def _not_yet() -> None:
     log.warning("SIGHUP: this version reads its configuration at the start only; start it again")
 
 
-def _say_what_runs(site: Site, simulated: Demo | None) -> None:
+def _say_what_runs(site: Site, *, demo: bool) -> None:
     address = site.bacnet.address.partition("/")[0]
     say(
         f'BACnet device {site.device.instance} "{site.device.name}" answers at '
@@ -92,8 +93,9 @@ def _say_what_runs(site: Site, simulated: Demo | None) -> None:
     )
     for name, bus in site.buses.items():
         every = format_duration(bus.every)
-        say(f"Bus {name}: {len(bus.meters)} meters on {bus.port}, {bus.baudrate} baud, every {every}.")
-    if simulated is None:
+        count = len(bus.meters)
+        say(f"Bus {name}: {count} meters on {bus.port}, {bus.baudrate} baud, every {every}.")
+    if not demo:
         return
     command = "mbus-bacnet" if sys.argv[0].endswith("/bin/mbus-bacnet") else sys.argv[0]
     say(

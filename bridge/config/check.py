@@ -270,12 +270,16 @@ def ask_time(bus: Bus, meter: Meter) -> float:
 
     It is an estimate: one answer of 100 bytes, begun after 0.1 s.
     """
-    characters = _REQUEST + _ANSWER
-    delay = _DELAY + bus.latency
+    characters, delay = _REQUEST + _ANSWER, _DELAY + (bus.latency or 0)
     if meter.secondary is not None:
         characters += _SELECTION
-        delay += _DELAY + bus.latency
+        delay *= 2
     return characters * _BITS / bus.baudrate + delay
+
+
+def cycle_time(bus: Bus) -> float:
+    """About how long it takes to read every meter of a bus once, in seconds."""
+    return sum(ask_time(bus, meter) for meter in bus.meters.values())
 
 
 def _check_load(bus: Bus, path: KeyPath, source: Source) -> None:
@@ -295,7 +299,7 @@ def _check_load(bus: Bus, path: KeyPath, source: Source) -> None:
         if bus.every_of(meter) != CONTINUOUS
         and not _is_interval_broken(meter, (*path, "meters", name), source)
     }
-    cycle = sum(ask_time(bus, meter) for meter in bus.meters.values())
+    cycle = cycle_time(bus)
     load = sum(ask_time(bus, meter) / bus.every_of(meter) for meter in timed.values())
     if load <= 1 or source.is_broken((*path, "baudrate")):
         return

@@ -223,6 +223,7 @@ class _Filler:
             remedy = f"remove it: `{meant}` is there already"
         else:
             remedy = f"did you mean `{meant}`?"
+            self._source.excuse((*path, meant))  # nor is it missing
         self._source.error((*path, key), "there is no such key", remedy)
 
 

@@ -6,11 +6,13 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from pydantic import ValidationError
+
 from bridge.config.check import check
 from bridge.config.errors import ConfigError, Problem, quoted
 from bridge.config.errors import Path as Keys
 from bridge.config.fill import Values, fill
-from bridge.config.model import Key, Meter, Model, Point, Site
+from bridge.config.model import Bacnet, Key, Meter, Model, Point, Site
 from bridge.config.templates import Template, names, template
 from bridge.config.tree import Mapping, Problems, Source, read_tree
 from bridge.config.values import choose
@@ -83,6 +85,27 @@ def load_text_with_warnings(text: str, path: Path) -> Loaded:
     if problems.errors:
         raise ConfigError(found)
     return Loaded(site, found)
+
+
+def elsewhere(site: Site, *, address: str | None, port: int | None) -> Site:
+    """The same site on another BACnet network, as the command line asks; None changes nothing.
+
+    Raises:
+        ConfigError: ``address`` is no IPv4 address with its prefix length.
+    """
+    fields = {"address": address, "port": port}
+    changed = {name: value for name, value in fields.items() if value is not None}
+    if not changed:
+        return site
+    try:
+        bacnet = Bacnet.model_validate({**dict(site.bacnet), **changed})
+    except ValidationError as error:
+        context = error.errors(include_url=False)[0].get("ctx", {})
+        problem = Problem(
+            "--address", 0, 0, "", context.get("message", str(error)), context.get("remedy", "")
+        )
+        raise ConfigError([problem]) from None
+    return site.model_copy(update={"bacnet": bacnet})
 
 
 class _SiteHook:

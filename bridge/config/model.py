@@ -37,6 +37,7 @@ from bridge.config.values import (
     Number,
     ObjectType,
     ObjectWord,
+    Ordinal,
     Parity,
     ParityWord,
     Primary,
@@ -185,6 +186,11 @@ class Point(Model):
     vif: Vif | None = Field(
         default=None,
         description="The record's VIF and VIFEs in hex, where there is no word for its quantity.",
+    )
+    ordinal: Ordinal | None = Field(
+        default=None,
+        description="Which one, from 1 in the order of the telegram, where the meter sends several "
+        "that say the same.",
     )
     scale: Scale = Field(
         default=Decimal(1),
@@ -364,9 +370,10 @@ class Bus(Model):
         description="How long a meter may take to begin its answer; without it, what the standard "
         "allows at the baud rate: 330 bit times and 50 ms.",
     )
-    latency: Latency = Field(
-        default=0.0,
-        description="What converter, gateway and network add to every answer, there and back.",
+    latency: Latency | None = Field(
+        default=None,
+        description="What converter, gateway and network add to every answer, there and back; "
+        "without it, what is usual: 20ms for a serial port, 500ms over a network.",
     )
     tries: Tries = Field(
         default=3, description="How often a request is sent before the meter counts as silent."

@@ -150,6 +150,7 @@ Tries = Annotated[int, *_whole(1, 10, "the number of tries")]
 Storage = Annotated[int, *_whole(0, 2**41 - 1, "a storage number")]
 Tariff = Annotated[int, *_whole(0, 2**20 - 1, "a tariff")]
 Subunit = Annotated[int, *_whole(0, 2**10 - 1, "a subunit")]
+Ordinal = Annotated[int, *_whole(1, 1000, "which of several records")]
 Baudrate = Annotated[int, BeforeValidator(_baudrate), WithJsonSchema({"enum": list(BAUDRATES)})]
 Number = Annotated[Decimal, BeforeValidator(decimal_number), WithJsonSchema(_NUMBER)]
 Scale = Annotated[

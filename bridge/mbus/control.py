@@ -153,7 +153,8 @@ CI_FIELDS = (
 )
 
 
-def _spread(rows: tuple[CiRow, ...]) -> dict[int, CiRow]:
+def spread(rows: tuple[CiRow, ...]) -> dict[int, CiRow]:
+    """Give every code its own row. Two rows that claim one code are a bug."""
     table: dict[int, CiRow] = {}
     for row in rows:
         for code in range(row.first, row.last + 1):
@@ -163,7 +164,7 @@ def _spread(rows: tuple[CiRow, ...]) -> dict[int, CiRow]:
     return table
 
 
-_CI = _spread(CI_FIELDS)
+_CI = spread(CI_FIELDS)
 
 
 def ci_row(ci: int) -> CiRow:

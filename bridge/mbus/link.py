@@ -9,7 +9,8 @@ How an answer of an earlier request is kept from being taken for one to the pres
    begins. Nothing that comes between two requests is kept, and while such bytes flow, the next
    request waits until the line has been idle for 33 bit times.
 2. An answer that follows a silent try may be the late answer to that try, and then the answer to
-   the repetition comes too. The line rests for one answer window, so that it ends there.
+   the repetition comes too. The line rests for one answer window, so that it ends there. Where
+   it was certainly late, the window grows.
 3. An RSP_UD must name the primary address that was asked, and behind 253 the meter that was
    selected; an RSP_UD in place of an E5, or an E5 before an RSP_UD, is dropped.
 """
@@ -204,6 +205,7 @@ class _Exchange:
     listening: bool = False  # else the line must rest first
     # Of the present try:
     sent_at: float = 0.0
+    sent_before_at: float = 0.0  # the try before
     window_end: float = 0.0
     limit: float = 0.0
     heard: bool = False
@@ -232,6 +234,7 @@ class Link:
     def __init__(self, timing: Timing) -> None:
         self.timing = timing
         self.unasked = 0  # bytes that came while no answer was awaited
+        self.stretch = 0.0  # seconds that answers were seen to need beyond the window
         self._exchange: _Exchange | None = None
         # The FCB of the next frame with FCV, by address; set after SND_NKE (EN 13757-2, 5.7.4).
         # 253 has one of its own.
@@ -310,7 +313,7 @@ class Link:
             self._exchange = None
             self._outgoing = b""
             self._buffer.clear()
-            self._rest_until = now + self.timing.window
+            self._rest_until = now + self._window
 
     def to_send(self) -> bytes:
         """What to write now; empty where there is nothing."""
@@ -375,7 +378,7 @@ class Link:
             tries_left=self.timing.tries if tries is None else tries,
             identity=identity,
             deadline=self._rest_until,
-            settle_limit=now + self.timing.window + longest,
+            settle_limit=now + self._window + longest,
         )
         if address != self._asked:
             self._asked, self._asked_before = address, self._asked
@@ -392,8 +395,8 @@ class Link:
         exchange.listening = True
         exchange.heard = exchange.foreign_here = exchange.acknowledged = False
         exchange.broken = None
-        exchange.sent_at = now
-        exchange.window_end = now + timing.characters(len(exchange.request)) + timing.window
+        exchange.sent_before_at, exchange.sent_at = exchange.sent_at, now
+        exchange.window_end = now + timing.characters(len(exchange.request)) + self._window
         exchange.deadline = exchange.window_end
         exchange.limit = exchange.window_end + 1.25 * timing.characters(LONGEST_FRAME) + timing.gap
         self._buffer.clear()
@@ -487,17 +490,19 @@ class Link:
             self._next_fcb[exchange.address] = True
         else:
             self._toggle(exchange.address)
-        self._rest_after(exchange, now)
-        return Acknowledged(exchange.address, self._end(exchange, now, answer=1))
+        effort = self._end(exchange, now, answer=1)
+        self._rest_after(exchange, now, answer=1)
+        return Acknowledged(exchange.address, effort)
 
     def _answer(self, exchange: _Exchange, frame: LongFrame, now: float) -> Answered:
         self._toggle(exchange.address)
         if self._buffer:
             self._damage(exchange, Damage.TRAILING)
             self._rest_until = now + self.timing.idle
-        self._rest_after(exchange, now)
         length = len(frame.data) + 9
-        return Answered(exchange.address, frame, self._end(exchange, now, answer=length))
+        effort = self._end(exchange, now, answer=length)
+        self._rest_after(exchange, now, answer=length)
+        return Answered(exchange.address, frame, effort)
 
     def _end_try(self, exchange: _Exchange, now: float) -> Outcome | None:
         self._note_broken(exchange)
@@ -523,9 +528,12 @@ class Link:
             return Silent(exchange.address, effort)
         return Damaged(exchange.address, kinds, foreign, effort)
 
-    def _rest_after(self, exchange: _Exchange, now: float) -> None:
+    def _rest_after(self, exchange: _Exchange, now: float, *, answer: int) -> None:
+        """Let the answer to the repetition pass, if the one that came was not it."""
         if exchange.after_silence:
-            self._rest_until = max(self._rest_until, now + self.timing.window)
+            characters = self.timing.characters(len(exchange.request) + answer)
+            passed = max(now, exchange.sent_at + characters) + self._window
+            self._rest_until = max(self._rest_until, passed)
 
     def _end(self, exchange: _Exchange, now: float, *, answer: int | None) -> Effort:
         """The exchange is over; ``answer`` is the length of its answer in characters."""
@@ -534,7 +542,12 @@ class Link:
         delay = None
         if answer is not None:
             characters = timing.characters(len(exchange.request) + answer)
-            delay = max(0.0, now - exchange.sent_at - characters)
+            delay = now - exchange.sent_at - characters
+            if exchange.after_silence and delay < -timing.characters(1):
+                # Nothing is that fast: this is the answer to the try before.
+                delay = now - exchange.sent_before_at - characters
+                self._stretch_to(now - exchange.sent_before_at)
+            delay = max(0.0, delay)
         self._exchange = None
         self._buffer.clear()
         return Effort(
@@ -546,6 +559,20 @@ class Link:
             wire_time=timing.characters(sent + exchange.bytes_received) + (delay or 0.0),
             answer_delay=delay,
         )
+
+    @property
+    def _window(self) -> float:
+        return self.timing.window + self.stretch
+
+    def _stretch_to(self, needed: float) -> None:
+        """An answer took ``needed`` seconds to come; the next ones shall find the window open.
+
+        A gateway that collects a telegram before it passes it on adds the telegram's whole time,
+        which is bounded, and so is this.
+        """
+        stretch = 1.1 * needed - self.timing.window
+        bound = self.timing.characters(LONGEST_FRAME) + 1.0
+        self.stretch = min(max(self.stretch, stretch), bound)
 
     def _toggle(self, address: int) -> None:
         self._next_fcb[address] = not self._next_fcb.get(address, True)

@@ -109,31 +109,26 @@ def decode_afl(data: bytes) -> Afl:
         TelegramError: the bytes end within it, or its length contradicts its fields.
     """
     if not data or len(data) < 2 + data[0]:
-        raise TelegramError(f"the AFL should have {data[0] if data else 2} bytes and is cut short")
+        raise TelegramError("the frame ends within its AFL")
     fields, content = data[1 : 1 + data[0]], data[1 + data[0] :]
     control = int.from_bytes(fields[:2], "little")
-    lengths = (
-        (_MCL_PRESENT, 1),
-        (_KI_PRESENT, 2),
-        (_MCR_PRESENT, 4),
-    )
     position = 2
     parts: list[bytes] = []
-    for bit, length in lengths:
-        part = fields[position : position + length] if control & bit else b""
-        position += len(part)
-        parts.append(part)
-    mcl, ki, mcr = parts
-    # The code has what the message length, which comes behind it, leaves over.
-    tail = len(fields) - (2 if control & _ML_PRESENT else 0)
-    mac = fields[position:tail] if control & _MAC_PRESENT else b""
-    ml = fields[tail:]
+    for bit, length in ((_MCL_PRESENT, 1), (_KI_PRESENT, 2), (_MCR_PRESENT, 4)):
+        end = position + (length if control & bit else 0)
+        parts.append(fields[position:end])
+        position = end
+    # Behind them stand the code, which takes what is left, and the message length.
+    code_end = len(fields) - (2 if control & _ML_PRESENT else 0)
+    if code_end < position:
+        raise TelegramError(f"an AFL of {len(fields)} bytes cannot hold all that it announces")
+    mcl, ki, counter = parts
     return Afl(
         bool(control & _MORE_FRAGMENTS),
-        mcr or None,
-        mac,
+        counter or None,
+        fields[position:code_end] if control & _MAC_PRESENT else b"",
         _MAC_LENGTHS.get(mcl[0] & 0x0F) if mcl else None,
-        mcl + ki + mcr + ml,
+        mcl + ki + counter + fields[code_end:],
         content,
     )
 
@@ -234,6 +229,8 @@ def _open_mode_7(
     if end > len(data):
         reason = f"{blocks} encrypted blocks, but only {max(0, len(data) - start)} bytes"
         return Opened(Security.TRUNCATED, name, reason=reason)
+    if blocks == 0:
+        return Opened(Security.PLAIN, data=data, offset=start)
     if key is None:
         return Opened(Security.NO_KEY, name, reason=_NO_KEY)
     if extension & _KDF != _KDF_A or counter is None or address is None:

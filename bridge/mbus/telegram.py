@@ -105,6 +105,9 @@ def decode_telegram(
 ) -> Telegram:
     """The content of a frame that a meter sent.
 
+    Around an authenticated telegram is a layer of its own (CI 90); ``ci`` and the offsets of
+    errors are then those within it.
+
     Args:
         frame: the frame. Its C field is kept and not looked at.
         key: the meter's own AES-128 key, 16 bytes.
@@ -116,8 +119,8 @@ def decode_telegram(
     """
     if ci_row(frame.ci).content is Content.AUTHENTICATION:
         afl = decode_afl(frame.data)
-        if afl.fragmented or not afl.content:
-            reason = "a fragment of a telegram" if afl.fragmented else "an AFL without content"
+        if afl.fragmented:
+            reason = "a fragment of a telegram, which is not put together"
             return _unread(frame, None, 0, Opened(Security.UNSUPPORTED, reason=reason))
         inner = LongFrame(frame.control, frame.address, afl.content[0], afl.content[1:])
         return _decode(inner, key, meter, afl)

@@ -16,7 +16,7 @@ from decimal import Decimal
 from bridge.mbus.address import decode_secondary
 from bridge.mbus.dif import DataField
 from bridge.mbus.errors import EncodeError
-from bridge.mbus.vif import EXACT, Coding, Vib
+from bridge.mbus.vif import EXACT, Coding, Vib, exponent_of
 from bridge.units import Unit
 
 
@@ -178,12 +178,7 @@ def decode_real(data: bytes) -> tuple[Decimal | None, str | None]:
 
 def _plain(number: Decimal) -> Decimal:
     """The same number without a positive exponent: 123000, not 1.23E+5."""
-    exponent = number.as_tuple().exponent
-    return (
-        EXACT.quantize(number, Decimal(1))
-        if isinstance(exponent, int) and exponent > 0
-        else (number)
-    )
+    return EXACT.quantize(number, Decimal(1)) if exponent_of(number) > 0 else number
 
 
 def decode_text(data: bytes) -> str:

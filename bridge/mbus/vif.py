@@ -338,8 +338,16 @@ def _find_row(codes: bytes) -> tuple[Row, bytes]:
 
 def scale_of(factor: Decimal, exponent: int) -> Decimal | None:
     """``factor`` times ten to the ``exponent``; None is one."""
-    # A positive exponent becomes zeros: 123000 shall never read 1.23E+5.
-    if exponent >= 0:
-        scale = EXACT.multiply(factor, 10**exponent)
-        return None if scale == 1 else scale
-    return EXACT.scaleb(factor, exponent)
+    # A positive exponent becomes zeros, so that 123000 never reads 1.23E+5; and a minute's 60 times
+    # 10^-7 has no zero behind the 6, which the meter never sent.
+    scale = EXACT.scaleb(factor, exponent).normalize(EXACT)
+    if exponent_of(scale) > 0:
+        scale = EXACT.quantize(scale, Decimal(1))
+    return None if scale == 1 else scale
+
+
+def exponent_of(number: Decimal) -> int:
+    """The power of ten of a finite number's last digit."""
+    exponent = number.as_tuple().exponent
+    assert isinstance(exponent, int)
+    return exponent

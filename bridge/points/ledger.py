@@ -15,7 +15,7 @@ from __future__ import annotations
 import hashlib
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from bridge.errors import BridgeError
@@ -72,16 +72,37 @@ class Ledger:
                 " meter TEXT NOT NULL, name TEXT NOT NULL, definition TEXT NOT NULL,"
                 " PRIMARY KEY (meter, name)) STRICT"
             )
-            rows = self._connection.execute(
-                "SELECT object_type, instance, name FROM objects"
-            ).fetchall()
+            self._instances: dict[tuple[str, str], int] = {}
+            self._owners: dict[tuple[str, int], str] = {}
+            self._load()
         except sqlite3.Error as error:
             raise LedgerError(
                 f"{path}: the ledger of object identifiers cannot be used ({error}); restore it "
                 "from a backup, or move it away to begin a new one"
             ) from error
-        self._instances: dict[tuple[str, str], int] = {(t, n): i for t, i, n in rows}
-        self._owners: dict[tuple[str, int], str] = {(t, i): n for t, i, n in rows}
+
+    @classmethod
+    def copy_of(cls, path: Path | None) -> Ledger:
+        """The ledger as it is, in memory: what is done to the copy reaches no disk.
+
+        A file that is not there yet is an empty ledger.
+
+        Raises:
+            LedgerError: the file cannot be read, or is no ledger.
+        """
+        copy = cls(None)
+        if path is None or not path.exists():
+            return copy
+        try:
+            with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as file:
+                file.backup(copy._connection)
+        except sqlite3.Error as error:
+            raise LedgerError(
+                f"{path}: the ledger of object identifiers cannot be read ({error}); restore it "
+                "from a backup, or move it away to begin a new one"
+            ) from error
+        copy._load()
+        return copy
 
     def close(self) -> None:
         self._connection.close()
@@ -156,6 +177,12 @@ class Ledger:
         finally:
             # What was handed out is in use already, so it is kept whatever came after.
             self._write("COMMIT", ())
+
+    def _load(self) -> None:
+        rows = self._connection.execute("SELECT object_type, instance, name FROM objects")
+        for object_type, instance, name in rows:
+            self._instances[object_type, name] = instance
+            self._owners[object_type, instance] = name
 
     def _write(self, statement: str, values: tuple[object, ...]) -> None:
         try:

@@ -321,6 +321,14 @@ class Segment:
         effort, meter = end.effort, self.statistics.meters[name]
         self.statistics.add(effort, duration)
         self.statistics.unasked_bytes = self._link.unasked
+        if self._link.stretch > self.statistics.stretch:
+            _logger.warning(
+                "%s: answers come late; the answer window is %.0f ms longer from now on. "
+                "`latency` or `timeout` would say so from the start",
+                self.settings.name,
+                self._link.stretch * 1000,
+            )
+            self.statistics.stretch = self._link.stretch
         meter.add(effort, duration)
         meter.duration = duration
         if effort.answer_delay is not None:

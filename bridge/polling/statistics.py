@@ -77,13 +77,17 @@ class MeterStatistics(Tally):
 
 @dataclass(slots=True)
 class SegmentStatistics(Tally):
-    """One bus, and its meters by name."""
+    """One bus, and its meters by name.
+
+    ``stretch`` is by how many seconds the answer window has grown, because answers came late.
+    """
 
     connected: bool = False
     connections: int = 0
     connection_failures: int = 0
     connection_losses: int = 0
     unasked_bytes: int = 0
+    stretch: float = 0.0
     exceptions: int = 0
     meters: dict[str, MeterStatistics] = field(default_factory=dict)
 

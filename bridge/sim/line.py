@@ -74,7 +74,9 @@ class Transmission:
 
     def next_low(self, at: float) -> float | None:
         """The first time from ``at`` on when this sender pulls the line to 0; None for never."""
-        position = max(0, math.floor((at - self.start) * self.baudrate + _EPSILON))
+        if at <= self.start:
+            return self.start if self.data else None
+        position = int((at - self.start + _EPSILON) * self.baudrate)
         for bit in range(position, len(self.data) * CHARACTER_BITS):
             index, offset = divmod(bit, CHARACTER_BITS)
             if not _level(self.data[index], offset):

@@ -216,7 +216,7 @@ def heat_two_telegrams(own: Identity) -> ModelReadout:
         *(4480.0, 0.15, 0.03e-3),
         Drift(38.0, (2.5, 24.0), (1.5, 131.0), seed=own.seed),
     )
-    pulses = [Register(51.0, Demand(0.01, seed=f"{own.seed}/{n}")) for n in range(2)]
+    pulses = [Register(51.0 * n, Demand(0.01 * n, seed=f"{own.seed}/{n}")) for n in (1, 2)]
 
     def now(when: dt.datetime) -> tuple[Record, ...]:
         cold, difference = circuit.return_temperature.at(when), circuit.difference(when)

@@ -251,15 +251,19 @@ def _ports_here() -> str:
 
 
 def _permission(name: str) -> str:
-    try:
-        status = os.stat(name)
-        group = grp.getgrgid(status.st_gid).gr_name
-    except (OSError, KeyError):
-        group = "dialout"
-    else:
-        if not status.st_mode & stat.S_IRGRP or group == "root":
-            return f"Only its owner may: `ls -l {name}` shows who that is"
+    group, may_read = _group_of(name)
+    if not may_read or group == "root":
+        return f"Only its owner may: `ls -l {name}` shows who that is"
     return (
         f"Its group is {group}: `sudo usermod -aG {group} $USER`, then log in again "
         f"(for a service: SupplementaryGroups={group})"
     )
+
+
+def _group_of(name: str) -> tuple[str, bool]:
+    """The group of a device file, and whether it may open it."""
+    try:
+        status = os.stat(name)
+        return grp.getgrgid(status.st_gid).gr_name, bool(status.st_mode & stat.S_IRGRP)
+    except (OSError, KeyError):
+        return "dialout", True  # what it is nearly everywhere

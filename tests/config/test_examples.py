@@ -51,7 +51,7 @@ def every_key() -> Iterator[tuple[type[Model], str, FieldInfo]]:
 
 def in_words(value: object, key: str) -> str:
     """A default as the file says it."""
-    if key in ("every", "latency"):
+    if key == "every":
         assert isinstance(value, float)
         return format_duration(value)
     if isinstance(value, StrEnum):

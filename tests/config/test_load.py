@@ -102,7 +102,7 @@ buses:
         secondary: 1234567
         between: "02:00"
         points:
-          volume: {quantity: volumes, unit: m3}
+          volume: {quantity: volumes}
 """
 
 
@@ -128,8 +128,14 @@ def test_ten_mistakes_give_ten_errors_that_each_name_the_line() -> None:
         'write it like "02:00-04:00"',
         "site.yaml:16:20: buses.basement.meters.gas-17.points.volume.quantity: volumes is no "
         "quantity; did you mean volume?",
-        "site.yaml:16:39: buses.basement.meters.gas-17.points.volume.unit: m3 is no unit that "
-        "BACnet has a name for; write cubic-meters",
+    ]
+
+
+def test_a_misspelt_key_is_one_mistake_and_not_a_missing_key_as_well() -> None:
+    text = meters("m: {adress: 1}").replace("instance: 1", "instnace: 1")
+    assert [(p.line, p.remedy) for p in problems_of(text)] == [
+        (1, "did you mean `instance`?"),
+        (7, "did you mean `address`?"),
     ]
 
 

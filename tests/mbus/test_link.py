@@ -302,6 +302,39 @@ def test_after_a_late_answer_the_answer_to_the_repetition_is_let_pass() -> None:
     assert link.to_send() == REQ_5_FCB_0
 
 
+def test_an_answer_that_is_certainly_late_stretches_the_window() -> None:
+    # A gateway that collects the telegram: at 2400 baud its 27 bytes take 124 ms.
+    link = asked()
+    assert wait(link) is None
+    assert link.to_send() == REQ_5_FCB_1
+    outcome = link.receive(WATER_5, now=0.25)
+    assert isinstance(outcome, Answered)
+    assert outcome.effort.answer_delay == pytest.approx(0.25 - (5 + 27) * 11 / 2400)
+    assert link.stretch == pytest.approx(1.1 * 0.25 - TIMING.window)
+    link.request_data(5, now=2.0)
+    assert deadline(link) >= 2.25
+
+
+def test_an_answer_to_a_repetition_stretches_nothing() -> None:
+    link = asked()
+    now = deadline(link)
+    assert link.wake(now) is None
+    assert isinstance(link.receive(WATER_5, now + (5 + 27) * 11 / 2400), Answered)
+    assert link.stretch == 0.0
+
+
+def test_the_window_does_not_grow_without_end() -> None:
+    link = Link(TIMING)
+    now = 0.0
+    for _ in range(100):
+        link.request_data(5, now)
+        now = deadline(link)
+        assert link.wake(now) is None  # the second try
+        assert isinstance(link.receive(WATER_5, now), Answered)
+        now += 10.0
+    assert 1.0 < link.stretch <= 261 * 11 / 2400 + 1.0
+
+
 def test_no_rest_is_taken_after_a_retry_that_damage_has_caused() -> None:
     link = asked()
     link.receive(b"\x00", now=0.1)

@@ -76,7 +76,11 @@ def test_the_scale_comes_before_the_unit() -> None:
 
 def test_a_bare_number_is_in_whatever_unit_the_user_says() -> None:
     point = PointPlan(
-        "water", Selector(quantity=Quantity.DIMENSIONLESS), Kind.NUMBER, "cubic-meters", Decimal("0.01")
+        "water",
+        Selector(quantity=Quantity.DIMENSIONLESS),
+        Kind.NUMBER,
+        "cubic-meters",
+        Decimal("0.01"),
     )
     house = House(planned(point))
     house.meter.answered(answer("04 FD 3A D2 04 00 00"), AT, NOW)

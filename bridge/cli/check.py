@@ -1,0 +1,107 @@
+"""``check``: what the file means, without touching a bus."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import simplejson
+from rich.table import Table
+
+from bridge.app.bridge import LEDGER_FILE
+from bridge.app.objects import PlannedObject, planned_objects
+from bridge.app.plan import meters_of
+from bridge.cli.options import Config, Format, FormatOption
+from bridge.cli.output import out, say, write
+from bridge.config.check import cycle_time
+from bridge.config.load import load_with_warnings
+from bridge.config.model import Bus, Site
+from bridge.config.values import format_duration
+from bridge.points.ledger import Ledger
+
+# EN 13757-2: what a meter draws, in unit loads; most draw one.
+UNIT_LOADS_OF_A_METER = 1
+
+
+def check(config: Config, format: FormatOption = Format.TEXT) -> None:
+    """Read the file as run would; show every object, the load and the cycle of each bus.
+
+    Example: mbus-bacnet check site.yaml
+    """
+    site, warnings = load_with_warnings(config)
+    ledger = Ledger.copy_of(site.state / LEDGER_FILE if site.state is not None else None)
+    objects = planned_objects(site, ledger)
+    if format is Format.JSON:
+        write(
+            simplejson.dumps(
+                {
+                    "warnings": [str(warning) for warning in warnings],
+                    "buses": [_bus_as_json(name, bus) for name, bus in site.buses.items()],
+                    "objects": [_object_as_json(each) for each in objects],
+                },
+                use_decimal=True,
+                ensure_ascii=False,
+            )
+        )
+        return
+    _show_objects(objects)
+    _show_open_meters(site, objects)
+    for name, bus in site.buses.items():
+        out.print(
+            f"bus {name}: {len(bus.meters)} meters, {len(bus.meters) * UNIT_LOADS_OF_A_METER} unit "
+            f"loads, about {cycle_time(bus):.1f} s a cycle at {bus.baudrate} baud",
+            markup=False,
+        )
+    for warning in warnings:
+        say(str(warning))
+    say(f"{config}: no errors, {len(warnings)} warnings")
+
+
+def _show_objects(objects: list[PlannedObject]) -> None:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for title in ("object", "name", "unit", "from"):
+        table.add_column(title, overflow="fold")
+    for each in objects:
+        table.add_row(
+            f"{each.object_type},{each.instance}",
+            each.point.name,
+            each.point.unit if each.point.unit != "no-units" else "",
+            each.point.source,
+        )
+    out.print(table)
+
+
+def _show_open_meters(site: Site, objects: list[PlannedObject]) -> None:
+    """Say which meters will tell their points by themselves."""
+    known = {each.point.meter for each in objects if each.point.source}
+    waiting = [
+        name
+        for _, name, _, meter in meters_of(site)
+        if isinstance(meter.points, str) and name not in known
+    ]
+    if waiting:
+        out.print(
+            f"points found in the first answer: {', '.join(waiting)}", markup=False, soft_wrap=True
+        )
+
+
+def _bus_as_json(name: str, bus: Bus) -> dict[str, Any]:
+    return {
+        "name": name,
+        "port": bus.port,
+        "baudrate": bus.baudrate,
+        "meters": len(bus.meters),
+        "unit_loads": len(bus.meters) * UNIT_LOADS_OF_A_METER,
+        "cycle_seconds": round(cycle_time(bus), 3),
+        "every": format_duration(bus.every),
+    }
+
+
+def _object_as_json(each: PlannedObject) -> dict[str, Any]:
+    return {
+        "object": f"{each.object_type},{each.instance}",
+        "name": each.point.name,
+        "kind": each.point.kind.value,
+        "unit": each.point.unit,
+        "description": each.point.description,
+        "source": each.point.source,
+    }

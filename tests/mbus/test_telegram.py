@@ -1,0 +1,182 @@
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bridge.mbus.address import SecondaryAddress
+from bridge.mbus.control import CI_RESPONSE_LONG, RSP_UD
+from bridge.mbus.dif import DataField
+from bridge.mbus.errors import EncodeError, HeaderError, MBusError
+from bridge.mbus.frame import LongFrame, encode_frame, take_frame
+from bridge.mbus.header import Header, encode_header
+from bridge.mbus.record import encode_record
+from bridge.mbus.telegram import ApplicationError, Security, Telegram, decode_telegram
+
+CI = st.integers(0, 255) | st.sampled_from([0x72, 0x78, 0x7A, 0x73, 0x90, 0x6F])
+METER = SecondaryAddress("61234567", "TST", 8, 4)
+
+
+def telegram_of(text: str) -> Telegram:
+    frame = take_frame(bytearray.fromhex(text))
+    assert isinstance(frame, LongFrame)
+    return decode_telegram(frame)
+
+
+def test_a_long_header_names_the_meter() -> None:
+    data = bytes.fromhex("67452361 7452 08 04 31 18 0000 01 13 07")
+    telegram = decode_telegram(LongFrame(RSP_UD, 5, 0x72, data))
+    assert telegram.header == Header(METER, 0x31, 0x18, 0)
+    assert [record.key for record in telegram.records] == ["0113"]
+    assert telegram.security is Security.PLAIN
+    assert not telegram.encrypted_unread
+
+
+def test_a_short_header_has_no_address_and_no_header_is_none() -> None:
+    short = decode_telegram(LongFrame(8, 5, 0x7A, bytes.fromhex("31 00 0000 01 13 07")))
+    assert short.header == Header(None, 0x31, 0, 0)
+    assert [record.key for record in short.records] == ["0113"]
+    none = decode_telegram(LongFrame(8, 5, 0x78, bytes.fromhex("01 13 07")))
+    assert none.header is None
+    assert none.records == short.records
+
+
+def test_a_header_that_is_cut_short_is_an_error() -> None:
+    with pytest.raises(HeaderError, match="CI 72 wants a header of 12 bytes, but there are 5"):
+        telegram_of("68080868 08 02 72 78 56 34 12 24 B4 16")
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "words"),
+    [
+        ("68040468080970088916", ApplicationError(8), "application error 08: application too busy"),
+        ("680303680801707916", ApplicationError(None), "application error: unspecified error"),
+        ("68040468080170078016", ApplicationError(7), "application error 07: reserved"),
+    ],
+)
+def test_an_application_error_is_no_data(text: str, error: ApplicationError, words: str) -> None:
+    telegram = telegram_of(text)
+    assert telegram.application_error == error
+    assert str(telegram.application_error) == words
+    assert telegram.records == ()
+    assert [entry.reason for entry in telegram.errors] == [words]
+
+
+def test_an_application_error_with_a_header_names_the_meter() -> None:
+    data = encode_header(METER, 7) + b"\x09"
+    telegram = decode_telegram(LongFrame(8, 5, 0x6F, data))
+    assert telegram.header is not None
+    assert telegram.header.address == METER
+    assert telegram.application_error == ApplicationError(9)
+    assert telegram.application_error.text == "too many readouts"
+
+
+def test_an_alarm_is_no_data() -> None:
+    telegram = telegram_of("68040468080971048616")
+    assert telegram.alarm == b"\x04"
+    assert telegram.records == ()
+    assert [entry.reason for entry in telegram.errors] == ["alarm"]
+
+
+@pytest.mark.parametrize(
+    ("ci", "name"),
+    [
+        (0x79, "compact frame"),
+        (0x69, "format frame"),
+        (0x76, "response, most significant byte first (withdrawn)"),
+        (0x7C, "DLMS response"),
+        (0x51, "data send"),
+        (0xB1, "manufacturer specific"),
+        (0xFF, "reserved"),
+    ],
+)
+def test_another_ci_field_is_named_and_its_bytes_are_kept(ci: int, name: str) -> None:
+    data = bytes.fromhex("01 13 07")
+    telegram = decode_telegram(LongFrame(8, 5, ci, data))
+    assert telegram.records == ()
+    (error,) = telegram.errors
+    assert error.reason == f"CI {ci:02X} ({name}) is not decoded"
+    assert error.data == data
+
+
+def test_offsets_of_errors_count_from_the_byte_after_the_ci_field() -> None:
+    data = encode_header(METER) + bytes.fromhex("01 13 07 3F 01")
+    (error,) = decode_telegram(LongFrame(8, 5, 0x72, data)).errors
+    assert (error.offset, error.data) == (15, b"\x3f\x01")
+    assert str(error) == "byte 15: reserved DIF 3F: 3F01"
+
+
+def test_a_header_with_numbers_that_do_not_fit_is_refused() -> None:
+    with pytest.raises(EncodeError):
+        encode_header(METER, access_number=256)
+    with pytest.raises(EncodeError):
+        encode_header(METER, configuration=65536)
+
+
+def test_junk_in_the_configuration_field_is_no_encryption() -> None:
+    # FFFF stands for mode 31, which nothing can mean; B627 for mode 22.
+    for word in (0xFFFF, 0xB627):
+        data = encode_header(METER, configuration=word) + bytes.fromhex("0C13 56341200 0B3B 120000")
+        telegram = decode_telegram(LongFrame(8, 5, 0x72, data))
+        assert telegram.security is Security.PLAIN
+        assert telegram.encryption == "none"
+        assert len(telegram.records) == 2
+        assert telegram.errors == ()
+        assert telegram.notes == (f"configuration field {word:04X}, yet not encrypted",)
+
+
+def test_junk_that_could_mean_encryption_needs_four_ordinary_records() -> None:
+    records = bytes.fromhex("0C13 56341200 0B3B 120000 025A 1501 025E C800")
+    header = encode_header(METER, configuration=0x0A00)
+    assert len(decode_telegram(LongFrame(8, 5, 0x72, header + records)).records) == 4
+    fewer = decode_telegram(LongFrame(8, 5, 0x72, header + records[:-4]))
+    assert fewer.records == ()
+    assert fewer.security is Security.UNSUPPORTED
+    assert fewer.encryption == "mode 10"
+    assert fewer.encrypted_unread
+
+
+@given(CI, st.binary(max_size=252), st.none() | st.just(bytes(16)))
+def test_random_bytes_end_in_a_telegram_or_an_mbus_error_and_nothing_worse(
+    ci: int, data: bytes, key: bytes | None
+) -> None:
+    try:
+        telegram = decode_telegram(LongFrame(RSP_UD, 1, ci, data), key)
+    except MBusError:
+        return
+    for record in telegram.records:
+        assert (record.value is None) == (record.invalid is not None)
+    for error in telegram.errors:
+        assert error.reason
+
+
+@given(
+    st.builds(
+        SecondaryAddress,
+        st.from_regex(r"[0-9]{8}", fullmatch=True),
+        st.from_regex(r"[A-Z]{3}", fullmatch=True),
+        st.integers(0, 254),
+        st.integers(0, 254),
+    ),
+    st.integers(0, 255),
+    st.integers(0, 255),
+    st.lists(st.integers(-(2**31) + 1, 2**31 - 1), max_size=20),
+)
+def test_every_telegram_that_was_encoded_comes_back(
+    meter: SecondaryAddress, access_number: int, status: int, counters: list[int]
+) -> None:
+    data = encode_header(meter, access_number, status)
+    data += b"".join(
+        encode_record(b"\x06", counter * 1000, DataField.INT32, storage=storage)
+        for storage, counter in enumerate(counters)
+    )
+    buffer = bytearray(encode_frame(LongFrame(RSP_UD, 1, CI_RESPONSE_LONG, data)))
+    frame = take_frame(buffer)
+    assert isinstance(frame, LongFrame)
+    telegram = decode_telegram(frame)
+    assert telegram.header == Header(meter, access_number, status, 0)
+    assert [(r.storage, r.value) for r in telegram.records] == [
+        (storage, Decimal(counter * 1000)) for storage, counter in enumerate(counters)
+    ]

@@ -1,0 +1,193 @@
+"""A transparent gateway, over real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from bridge.transport.base import TransportLostError, TransportOpenError
+from bridge.transport.tcp import TcpTransport
+
+
+class Peer:
+    """A gateway that takes connections and does as told."""
+
+    def __init__(self) -> None:
+        self.writers: list[asyncio.StreamWriter] = []
+        self.connected = asyncio.Event()
+        self.received = bytearray()
+        self.port = 0
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.writers.append(writer)
+        self.connected.set()
+        while data := await reader.read(100):
+            self.received += data
+        writer.close()
+
+    async def writer(self) -> asyncio.StreamWriter:
+        await self.connected.wait()
+        return self.writers[-1]
+
+
+@asynccontextmanager
+async def peer() -> AsyncIterator[Peer]:
+    gateway = Peer()
+    server = await asyncio.start_server(gateway.serve, "127.0.0.1", 0)
+    gateway.port = server.sockets[0].getsockname()[1]
+    yield gateway
+    server.close()
+    for writer in gateway.writers:
+        writer.close()
+    await asyncio.sleep(0.01)
+
+
+def transport_to(port: int, host: str = "127.0.0.1", timeout: float = 1.0) -> TcpTransport:
+    return TcpTransport(f"tcp://{host}:{port}", host, port, connect_timeout=timeout)
+
+
+async def test_bytes_go_out_and_come_in() -> None:
+    async with peer() as gateway:
+        transport = transport_to(gateway.port)
+        await transport.open()
+        await transport.write(bytes.fromhex("10 7B 05 80 16"))
+        (await gateway.writer()).write(b"\xe5")
+        assert await transport.read() == b"\xe5"
+        assert gateway.received == bytes.fromhex("10 7B 05 80 16")
+        await transport.close()
+
+
+async def test_frames_leave_without_delay_and_dead_peers_are_noticed() -> None:
+    async with peer() as gateway:
+        transport = transport_to(gateway.port)
+        await transport.open()
+        connection = transport._connection
+        assert connection is not None
+        assert connection.transport is not None
+        sock = connection.transport.get_extra_info("socket")
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 20_000
+        await transport.close()
+
+
+async def test_what_came_unasked_can_be_discarded() -> None:
+    async with peer() as gateway:
+        transport = transport_to(gateway.port)
+        await transport.open()
+        (await gateway.writer()).write(b"\x00\x00")
+        await asyncio.sleep(0.05)
+        assert transport.discard_input() == b"\x00\x00"
+        assert transport.discard_input() == b""
+        await transport.close()
+
+
+async def test_a_gateway_that_hangs_up_is_noticed_at_once() -> None:
+    async with peer() as gateway:
+        transport = transport_to(gateway.port)
+        await transport.open()
+        (await gateway.writer()).close()
+        async with asyncio.timeout(1.0):
+            with pytest.raises(TransportLostError, match="the gateway has closed the connection"):
+                await transport.read()
+        with pytest.raises(TransportLostError):
+            await transport.write(b"\x10")
+        await transport.open()  # and it can be opened again
+        await transport.write(b"\x10")
+        await transport.close()
+
+
+async def test_a_connection_that_breaks_is_noticed() -> None:
+    async with peer() as gateway:
+        transport = transport_to(gateway.port)
+        await transport.open()
+        (await gateway.writer()).transport.abort()
+        with pytest.raises(TransportLostError):
+            await transport.read()
+        await transport.close()
+
+
+async def test_a_gateway_that_accepts_and_hangs_up_is_lost_not_open() -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    transport = transport_to(server.sockets[0].getsockname()[1])
+    await transport.open()
+    with pytest.raises(TransportLostError):
+        await transport.read()
+    await transport.close()
+    server.close()
+
+
+async def test_a_port_that_is_not_open_says_so() -> None:
+    transport = transport_to(1)
+    with pytest.raises(TransportLostError, match="the port is not open"):
+        await transport.read()
+    with pytest.raises(TransportLostError, match="the port is not open"):
+        await transport.write(b"\x10")
+    await transport.close()
+
+
+async def test_closing_ends_a_waiting_read() -> None:
+    async with peer() as gateway:
+        transport = transport_to(gateway.port)
+        await transport.open()
+        reading = asyncio.ensure_future(transport.read())
+        await asyncio.sleep(0)
+        await transport.close()
+        with pytest.raises(TransportLostError, match="the port is closed"):
+            await reading
+
+
+async def test_a_refused_connection_says_what_to_check() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # bound, but nobody listens
+        port = taken.getsockname()[1]
+        with pytest.raises(TransportOpenError) as caught:
+            await transport_to(port).open()
+    assert caught.value.problem == f"127.0.0.1 refuses connections to port {port}"
+    assert "Most gateways take one at a time" in caught.value.remedy
+
+
+async def test_a_name_that_cannot_be_resolved_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def getaddrinfo(*_: object, **__: object) -> object:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", getaddrinfo)
+    with pytest.raises(TransportOpenError, match=r"the name gateway\.invalid cannot be resolved"):
+        await transport_to(10001, "gateway.invalid").open()
+
+
+@pytest.mark.parametrize("number", [errno.EHOSTUNREACH, errno.ENETUNREACH])
+async def test_a_host_without_a_way_to_it_says_so(
+    number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def create_connection(*_: object, **__: object) -> object:
+        raise OSError(number, "No route to host")
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "create_connection", create_connection)
+    with pytest.raises(TransportOpenError, match="cannot be reached") as caught:
+        await transport_to(10001).open()
+    assert "default route" in caught.value.remedy
+
+
+async def test_a_gateway_that_does_not_answer_ends_the_attempt() -> None:
+    with socket.socket() as full:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        port = full.getsockname()[1]
+        # The queue takes a connection or two, and then the kernel ignores further ones.
+        waiting = [socket.socket() for _ in range(4)]
+        for sock in waiting:
+            sock.setblocking(False)
+            sock.connect_ex(("127.0.0.1", port))
+        with pytest.raises(TransportOpenError, match=r"does not answer within 0\.2 s"):
+            await transport_to(port, timeout=0.2).open()
+        for sock in waiting:
+            sock.close()
