@@ -38,7 +38,10 @@ def demo_text(port: str) -> str:
 def _meter(meter: SimulatedMeter) -> str:
     # At 0 it is as it came from the factory; a secondary address finds it all the same.
     where = f"address: {meter.primary}" if meter.primary else f"secondary: {meter.secondary}"
-    return f'{meter.name}: {{{where}, description: "{medium(meter).capitalize()}, {meter.model}"}}'
+    # This gas meter tells the volume of the last full hour, and calls it storage number 1.
+    points = ", points: all" if meter.name == "gas" else ""
+    about = f"{medium(meter).capitalize()}, {meter.model}"
+    return f'{meter.name}: {{{where}{points}, description: "{about}"}}'
 
 
 class Demo:

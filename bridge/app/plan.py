@@ -89,8 +89,6 @@ def _point_plan(name: str, point: Point) -> PointPlan:
         object_type=point.object.value if point.object is not None else None,
         instance=point.instance,
         cov_increment=point.cov_increment,
-        low_limit=point.low_limit,
-        high_limit=point.high_limit,
     )
 
 

@@ -4,8 +4,8 @@ Reads any BACnet/IP device, as well as it allows: the object list whole where it
 by index; properties by ReadPropertyMultiple, in smaller batches or one by one where it must be.
 """
 
-# mypy: disable-error-code="misc"
-# bacpypes3 ships no types, so its classes are Any to mypy, which then objects to subclasses.
+# mypy: allow-subclassing-any
+# (bacpypes3 ships no types, so that its classes are Any to mypy.)
 
 from __future__ import annotations
 
@@ -55,10 +55,17 @@ from bacpypes3.primitivedata import (
     Time,
 )
 
-from bridge.bacnet.errors import AddressError, BrowseError
+from bridge.bacnet.errors import BrowseError
 from bridge.bacnet.properties import StatusFlags
 from bridge.bacnet.stack import DECODER_TRIPS, StackApplication, TransactionSettings
-from bridge.bacnet.udp import DEFAULT_PORT, NormalLink, UdpServer, bind_client, parse_interface
+from bridge.bacnet.udp import (
+    DEFAULT_PORT,
+    NormalLink,
+    UdpServer,
+    bind_client,
+    parse_interface,
+    parse_station,
+)
 from bridge.bacnet.units import NUMBERS
 
 BATCH: Final = 20
@@ -115,21 +122,30 @@ class _ClientApplication(StackApplication):
 class Browser:
     """A BACnet/IP client on a UDP port of its own. Use it with ``async with``."""
 
-    def __init__(self, address: str = "127.0.0.1", *, timeout: float = 2.0, tries: int = 2) -> None:
+    def __init__(
+        self,
+        address: str = "127.0.0.1",
+        *,
+        port: int = DEFAULT_PORT,
+        timeout: float = 2.0,
+        tries: int = 2,
+    ) -> None:
         """
         Args:
             address: of the interface to use, as "192.168.1.5/24" or "192.168.1.5".
+            port: where broadcasts go, and where those of others are heard.
             timeout: seconds until a request is asked again.
             tries: how often, at most, a request is asked.
         """
         self._interface = parse_interface(address)
+        self._port = port
         self._timeout = timeout
         self._tries = tries
         self._server: UdpServer | None = None
         self._application: _ClientApplication | None = None
 
     async def __aenter__(self) -> Self:
-        self._server = UdpServer(bind_client(self._interface))
+        self._server = UdpServer(bind_client(self._interface, self._port))
         await self._server.open()
         milliseconds = int(self._timeout * 1000)
         self._application = _ClientApplication(
@@ -163,7 +179,7 @@ class Browser:
 
         Args:
             target: "host" or "host:port" of one device, which is asked alone; None asks all in
-                the subnet by broadcast, at port 47808.
+                the subnet by broadcast.
             low, high: only device instances from ``low`` to ``high``.
             timeout: seconds to wait; one device that is asked alone ends it with its answer.
 
@@ -174,15 +190,12 @@ class Browser:
             AddressError: ``target`` is no IPv4 address.
         """
         application = self._started()
-        station = GlobalBroadcast() if target is None else parse_target(target)
+        station = GlobalBroadcast() if target is None else parse_station(target)
         request = WhoIsRequest(destination=station)
         if low is not None or high is not None:
             request.deviceInstanceRangeLowLimit = low or 0
             request.deviceInstanceRangeHighLimit = 4_194_303 if high is None else high
-        alone = target is not None and station.addrTuple[0] not in (
-            str(self._interface.network.broadcast_address),
-            "255.255.255.255",
-        )
+        alone = target is not None
         wait = self._timeout if timeout is None else timeout
         found: dict[tuple[int, str], DeviceFound] = {}
         while not application.heard.empty():
@@ -245,16 +258,19 @@ class Browser:
     async def _identifiers(self, device: DeviceFound) -> list[Any]:
         reader = _Reader(self._started(), device)
         identifier = ObjectIdentifier((ObjectType.device, device.instance))
+        who = f"device {device.instance} at {device.address}"
         try:
-            tags = await reader.property(identifier, PropertyIdentifier.objectList)
-            return [_decode(tag) for tag in tags]
+            try:
+                tags = await reader.property(identifier, PropertyIdentifier.objectList)
+                return [ObjectIdentifier(_decode(tag)) for tag in tags]
+            except _RefusedError as refusal:
+                if not refusal.too_long:
+                    raise
+            return await reader.object_list_by_index(identifier)
         except _RefusedError as refusal:
-            if not refusal.too_long:
-                raise BrowseError(
-                    f"device {device.instance} at {device.address} does not tell its objects: "
-                    f"{refusal}"
-                ) from refusal
-        return await reader.object_list_by_index(identifier)
+            raise BrowseError(f"{who} does not tell its objects: {refusal}") from refusal
+        except DECODER_TRIPS as nonsense:
+            raise BrowseError(f"{who} sends an object list that is none: {nonsense}") from nonsense
 
     def _started(self) -> _ClientApplication:
         if self._application is None:
@@ -335,17 +351,12 @@ class _Reader:
         return _tags((await self._ask(request)).propertyValue)
 
     async def object_list_by_index(self, identifier: Any) -> list[Any]:
-        try:
-            tags = await self.property(identifier, PropertyIdentifier.objectList, 0)
-            found = []
-            for index in range(1, int(_decode(tags[0])) + 1):
-                tags = await self.property(identifier, PropertyIdentifier.objectList, index)
-                found.append(_decode(tags[0]))
-        except _RefusedError as refusal:
-            raise BrowseError(
-                f"device {self._device.instance} at {self._device.address} does not tell its "
-                f"objects by index: {refusal}"
-            ) from refusal
+        """Raises as ``_ask`` does."""
+        tags = await self.property(identifier, PropertyIdentifier.objectList, 0)
+        found = []
+        for index in range(1, int(_decode(tags[0])) + 1):
+            tags = await self.property(identifier, PropertyIdentifier.objectList, index)
+            found.append(ObjectIdentifier(_decode(tags[0])))
         return found
 
     async def read(self, identifiers: Sequence[Any]) -> list[ObjectValue]:
@@ -411,25 +422,6 @@ class _Reader:
         return _object_value(identifier, properties, error)
 
 
-def parse_target(text: str) -> Any:
-    """A station from "host" or "host:port".
-
-    Raises:
-        AddressError: it is neither.
-    """
-    host, _, port = text.partition(":")
-    try:
-        # IPv4Address of bacpypes3 takes more than we mean, and host names for interfaces.
-        number = int(port) if port else DEFAULT_PORT
-        if not 0 < number < 65_536 or len(host.split(".")) != 4:
-            raise ValueError(text)
-        return IPv4Address((host, number))
-    except ValueError as error:
-        raise AddressError(
-            f"{text!r} is no address of a device: write it as 192.168.1.10 or 192.168.1.10:47808"
-        ) from error
-
-
 def _within(instance: int, low: int | None, high: int | None) -> bool:
     return (low is None or instance >= low) and (high is None or instance <= high)
 
@@ -451,7 +443,7 @@ def _found(apdu: Any) -> DeviceFound:
 
 
 def _tags(value: Any) -> list[Any]:
-    return list(value.tagList.tagList)
+    return list(value.tagList.tagList)[1:-1]  # between the opening and the closing tag
 
 
 def _decode(tag: Any) -> Any:
@@ -529,7 +521,7 @@ def _value(object_type: str, tags: Sequence[Any] | None) -> BrowsedValue:
 
 
 def _scaled(value: BrowsedValue, scale: Sequence[Any] | None) -> BrowsedValue:
-    """An accumulator's count in its units (ASHRAE 135, 12.1.9)."""
+    """An accumulator's count in its units (ASHRAE 135, 12.1)."""
     if not scale or not isinstance(value, Decimal):
         return value
     choice = Scale.decode(TagList(list(scale)))
@@ -551,6 +543,13 @@ def shortest_real(value: float) -> Decimal | None:
     packed = struct.pack(">f", value)
     for digits in range(1, 9):
         text = f"{value:.{digits}g}"
-        if struct.pack(">f", float(text)) == packed:
+        if _packed(float(text)) == packed:
             return Decimal(text) + 0
     return Decimal(f"{value:.9g}")
+
+
+def _packed(value: float) -> bytes | None:
+    try:
+        return struct.pack(">f", value)
+    except OverflowError:  # rounded up beyond the largest REAL
+        return None

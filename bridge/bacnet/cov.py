@@ -149,7 +149,7 @@ class Subscriptions:
         self._make_due(subscription)
 
     def cancel(self, key: Key) -> None:
-        """End a subscription; that there is none is fine (13.14.1.1.5)."""
+        """End a subscription; that there is none is fine (13.14)."""
         subscription = self._subscriptions.pop(key, None)
         if subscription is None:
             return

@@ -1,14 +1,14 @@
 """Points as BACnet objects, the device object and its network port.
 
 The age of a value: no standard property of an analog-input tells it (value-change-time belongs to
-the accumulator, and is about corrections by hand, ASHRAE 135, 12.1.13), and a property of our own
+the accumulator, and is about corrections by hand, ASHRAE 135, 12.1), and a property of our own
 would be read by no head-end. So it stands in an object of its own beside the values, the meter's
 "last read" (datetime-value), which every head-end can read, show and trend: a value without fault
 was read then, and one that was not says so by its reliability.
 """
 
-# mypy: disable-error-code="misc"
-# bacpypes3 ships no types, so its classes are Any to mypy, which then objects to subclasses.
+# mypy: allow-subclassing-any
+# (bacpypes3 ships no types, so that its classes are Any to mypy.)
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ class LocalObject:
 
     @property
     def propertyList(self) -> Any:  # noqa: N802
-        """All properties there are but four (ASHRAE 135, 12.1.1.4.1)."""
+        """All properties there are but four (ASHRAE 135, 12.1.1)."""
         return _PropertyList(
             [
                 PropertyIdentifier(name)
@@ -128,7 +128,7 @@ class LocalObject:
         )
 
     def all_properties(self) -> list[Any]:
-        """What ALL stands for (15.7.3.1.2)."""
+        """What ALL stands for (15.7)."""
         return [
             PropertyIdentifier(name)
             for name in self._elements
@@ -468,12 +468,6 @@ def class_of(point: Point) -> type[PointObject]:
     Raises:
         PointRefusedError: none here can, or not as asked for.
     """
-    if point.low_limit is not None or point.high_limit is not None:
-        raise PointRefusedError(
-            point.name,
-            "limits need intrinsic alarms, which this version does not report yet; remove "
-            "low_limit and high_limit, and let the BMS watch the value",
-        )
     if point.object_type is None:
         return _USUAL[point.kind]
     chosen = OBJECT_CLASSES.get(point.object_type)
@@ -531,7 +525,7 @@ class Device(LocalObject, standard.DeviceObject):
 
     @property
     def utcOffset(self) -> Any:  # noqa: N802
-        """Minutes that standard time is west of UTC: negative in Europe (12.11.26)."""
+        """Minutes that standard time is west of UTC: negative in Europe (12.11)."""
         return Integer(time.timezone // 60)
 
     @property

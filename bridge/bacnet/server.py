@@ -24,6 +24,7 @@ from bridge.bacnet.udp import (
     UdpServer,
     bind_device,
     parse_interface,
+    parse_station,
 )
 from bridge.points.ledger import INSTANCES, Ledger, LedgerError
 from bridge.points.reading import Point, Reading
@@ -81,6 +82,7 @@ class BacnetDevice:
         self._link: NormalLink | ForeignLink | None = None
         self._objects: dict[str, PointObject] = {}
         self._scales: dict[str, Scale] = {}
+        self._without_scale: set[str] = set()
         self._starting = False
 
     @property
@@ -107,6 +109,8 @@ class BacnetDevice:
                 f"device instance {settings.instance} is not between 0 and {INSTANCES - 1}"
             )
         interface = parse_interface(settings.address)
+        if settings.foreign is not None:
+            parse_station(settings.foreign.bbmd)
         sockets = bind_device(interface, settings.port)
         foreign = settings.foreign
         transactions = TransactionSettings()
@@ -134,6 +138,7 @@ class BacnetDevice:
         except BaseException:
             self._application = None
             self._objects.clear()
+            self._without_scale.clear()
             sockets.close()
             raise
         await server.open()
@@ -160,6 +165,7 @@ class BacnetDevice:
             self._store.unwatch(self)
             application.subscriptions.close()
         self._objects.clear()
+        self._without_scale.clear()
         if isinstance(link, ForeignLink):
             await link.end()
         if server is not None:
@@ -178,6 +184,7 @@ class BacnetDevice:
             logger.error("not offered: %s", error)
 
     def point_removed(self, point: Point) -> None:
+        self._without_scale.discard(point.name)
         removed = self._objects.pop(point.name, None)
         if removed is not None and self._application is not None:
             self._application.delete_object(removed)
@@ -186,7 +193,7 @@ class BacnetDevice:
         known = self._objects.get(point.name)
         if known is not None:
             known.update(reading)
-        else:
+        elif point.name in self._without_scale:
             self.point_added(point, reading)
 
     def _watch(self) -> None:
@@ -215,7 +222,9 @@ class BacnetDevice:
             if scale is None:
                 # Without a first value nobody knows its scale, and a BMS reads that once, when
                 # it is set up. Better no object yet than one whose counts change their meaning.
+                self._without_scale.add(point.name)
                 return
+            self._without_scale.discard(point.name)
             made: PointObject = Accumulator(point, instance, reading, scale)
         else:
             made = object_class(point, instance, reading)

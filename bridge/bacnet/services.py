@@ -5,8 +5,8 @@ unknown object in a ReadPropertyMultiple for ALL spoils the whole answer, a wron
 back as a protocol error, and the wildcard instance is not known.
 """
 
-# mypy: disable-error-code="misc"
-# bacpypes3 ships no types, so its classes are Any to mypy, which then objects to subclasses.
+# mypy: allow-subclassing-any
+# (bacpypes3 ships no types, so that its classes are Any to mypy.)
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ class DeviceApplication(StackApplication):
         """
         object_type, instance = object_identifier
         if object_type == ObjectType.device and instance == WILDCARD_INSTANCE:
-            return self.device_object  # ASHRAE 135, 15.5.2
+            return self.device_object  # ASHRAE 135, 15.5
         found = self.objectIdentifier.get(object_identifier)
         if found is None:
             raise ObjectError("unknownObject")

@@ -9,13 +9,13 @@ subscriptions in ``cov``, properties in ``objects``.
 - a segment fits the client's maximum APDU with its header, and an Ethernet frame with all headers
 - the first segment is sent again when it gets lost, and a repeated request disturbs nothing
 - a negative segment-ack after the last segment sends the rest again; answers may have more than
-  256 segments; windows of 0 and above 127 are refused (5.4.5.3, 18.10.8)
+  256 segments; windows of 0 and above 127 are refused (5.4.5.3, 18.10)
 - the number of transactions, and the size of a segmented request, have limits
 - services that are not served get a Reject, whatever the library has half of
 """
 
-# mypy: disable-error-code="misc"
-# bacpypes3 ships no types, so its classes are Any to mypy, which then objects to subclasses.
+# mypy: allow-subclassing-any
+# (bacpypes3 ships no types, so that its classes are Any to mypy.)
 
 from __future__ import annotations
 

@@ -5,8 +5,8 @@ address that does not exist go unnoticed. It also takes every datagram to 127.x.
 for one to itself. `UdpServer` stands in the place of its datagram server.
 """
 
-# mypy: disable-error-code="misc"
-# bacpypes3 ships no types, so its classes are Any to mypy, which then objects to subclasses.
+# mypy: allow-subclassing-any
+# (bacpypes3 ships no types, so that its classes are Any to mypy.)
 
 from __future__ import annotations
 
@@ -66,6 +66,24 @@ def parse_interface(text: str) -> ipaddress.IPv4Interface:
     if interface.ip.is_loopback:
         return ipaddress.IPv4Interface(f"{interface.ip}/8")
     return ipaddress.IPv4Interface(f"{interface.ip}/{_netmask(interface.ip)}")
+
+
+def parse_station(text: str) -> Any:
+    """A station from "host" or "host:port".
+
+    Raises:
+        AddressError: it is neither.
+    """
+    host, _, port = text.partition(":")
+    try:
+        number = int(port) if port else DEFAULT_PORT
+        if not 0 < number < 65_536:
+            raise ValueError(text)
+        return IPv4Address((str(ipaddress.IPv4Address(host)), number))
+    except ValueError as error:
+        raise AddressError(
+            f"{text!r} is no address of a device: write it as 192.168.1.10 or 192.168.1.10:47808"
+        ) from error
 
 
 def _netmask(address: ipaddress.IPv4Address) -> str:
@@ -211,13 +229,13 @@ class UdpServer(Server):
         local = IPv4Address(self.address)
         for bound in (self._sockets.unicast, *self._sockets.broadcast):
             destination = local if bound is self._sockets.unicast else LocalBroadcast()
-            receiver = _Receiver(self, destination)
-            transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(
-                lambda receiver=receiver: receiver,
-                sock=bound,
-            )
-            self._transports.append(transport)
-            self._receivers.append(receiver)
+            await self._listen(bound, _Receiver(self, destination))
+
+    async def _listen(self, bound: socket.socket, receiver: _Receiver) -> None:
+        loop = asyncio.get_running_loop()
+        transport, _ = await loop.create_datagram_endpoint(lambda: receiver, sock=bound)
+        self._transports.append(transport)
+        self._receivers.append(receiver)
 
     async def close(self) -> None:
         """Release the sockets. Afterwards the port is free."""
@@ -254,7 +272,12 @@ class UdpServer(Server):
         level = logging.DEBUG if sort in self._reported else logging.WARNING
         if len(self._reported) < 100:
             self._reported.add(sort)
-        logger.log(level, "a datagram made no sense (%s)", sort, exc_info=level > logging.DEBUG)
+        logger.log(
+            level,
+            "a datagram made no sense (%s)",
+            sort,
+            exc_info=error if level > logging.DEBUG else None,
+        )
 
     async def indication(self, pdu: Any) -> None:
         """Send a datagram down to the wire."""

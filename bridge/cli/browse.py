@@ -9,38 +9,30 @@ from typing import Annotated, Any
 
 import simplejson
 import typer
-from rich.table import Table
 
 from bridge.bacnet.client import BrowsedValue, Browser, DeviceFound, ObjectValue
+from bridge.bacnet.units import symbol
 from bridge.cli.options import Format, FormatOption
-from bridge.cli.output import out, say, write
+from bridge.cli.output import out, say, table, write
 from bridge.errors import BridgeError
 
-_SYMBOLS = {
-    "watt-hours": "Wh",
-    "kilowatt-hours": "kWh",
-    "megawatt-hours": "MWh",
-    "megajoules": "MJ",
-    "gigajoules": "GJ",
-    "cubic-meters": "m³",
-    "liters": "l",
-    "cubic-meters-per-hour": "m³/h",
-    "liters-per-hour": "l/h",
-    "watts": "W",
-    "kilowatts": "kW",
-    "kilograms": "kg",
-    "degrees-celsius": "°C",
-    "delta-degrees-kelvin": "K",
-    "bars": "bar",
-    "volts": "V",
-    "amperes": "A",
-    "hertz": "Hz",
-    "hours": "h",
-    "percent": "%",
-    "percent-relative-humidity": "%RH",
-    "kilovolt-ampere-hours-reactive": "kvarh",
-    "kilovolt-amperes-reactive": "kvar",
-    "no-units": "",
+_ABBREVIATIONS = {
+    "accumulator": "ACC",
+    "analog-input": "AI",
+    "analog-output": "AO",
+    "analog-value": "AV",
+    "binary-input": "BI",
+    "binary-output": "BO",
+    "binary-value": "BV",
+    "characterstring-value": "CSV",
+    "date-value": "DV",
+    "datetime-value": "DTV",
+    "large-analog-value": "LAV",
+    "multi-state-input": "MSI",
+    "multi-state-output": "MSO",
+    "multi-state-value": "MSV",
+    "positive-integer-value": "PIV",
+    "time-value": "TV",
 }
 
 
@@ -113,26 +105,35 @@ async def _show(browser: Browser, device: DeviceFound, format: Format) -> None:
         )
         return
     out.print(f"device {device.instance} at {device.address}", style="bold")
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    table.add_column("object", overflow="fold")
-    table.add_column("name", overflow="fold")
-    table.add_column("value", justify="right", overflow="fold")
-    table.add_column("unit")
-    table.add_column("reliability", overflow="fold")
-    for value in values:
+    rows = table("object", "name", "value", "unit", "reliability")
+    for value in _by_meter(values):
         faulty = value.error or (value.status_flags is not None and value.status_flags.fault)
         reliability = "" if value.reliability == "no-fault-detected" else value.reliability
-        table.add_row(
-            value.identifier,
+        rows.add_row(
+            _short(value.identifier),
             value.name,
             _text(value.value),
-            _SYMBOLS.get(value.units, value.units),
+            "" if value.units == "no-units" else symbol(value.units),
             value.error or reliability,
             style="red" if faulty else None,
         )
-    out.print(table)
+    out.print(rows)
     failing = sum(1 for value in values if value.status_flags and value.status_flags.fault)
     say(f"{len(values)} objects, {failing} in fault")
+
+
+def _by_meter(values: list[ObjectValue]) -> list[ObjectValue]:
+    """Objects whose names share what is before the dot stand together, as they came first."""
+    groups: dict[str, list[ObjectValue]] = {}
+    for value in values:
+        groups.setdefault(value.name.rpartition(".")[0], []).append(value)
+    return [value for group in groups.values() for value in group]
+
+
+def _short(identifier: str) -> str:
+    """analog-input,5 as AI 5, the way it is spoken of."""
+    object_type, _, instance = identifier.partition(",")
+    return f"{_ABBREVIATIONS.get(object_type, object_type)} {instance}"
 
 
 def _text(value: BrowsedValue) -> str:
@@ -144,7 +145,7 @@ def _text(value: BrowsedValue) -> str:
         case Decimal():
             return format(value, "f")
         case datetime.datetime():
-            return value.isoformat(sep=" ")
+            return value.isoformat(sep=" ", timespec="seconds")
         case _:
             return str(value)
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import simplejson
-from rich.table import Table
 
 from bridge.app.bridge import LEDGER_FILE
 from bridge.app.objects import PlannedObject, planned_objects
 from bridge.app.plan import meters_of
 from bridge.cli.options import Config, Format, FormatOption
-from bridge.cli.output import out, say, write
+from bridge.cli.output import out, say, table, write
 from bridge.config.check import cycle_time
 from bridge.config.load import load_with_warnings
 from bridge.config.model import Bus, Site
@@ -57,17 +56,15 @@ def check(config: Config, format: FormatOption = Format.TEXT) -> None:
 
 
 def _show_objects(objects: list[PlannedObject]) -> None:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for title in ("object", "name", "unit", "from"):
-        table.add_column(title, overflow="fold")
+    rows = table("object", "name", "unit", "from")
     for each in objects:
-        table.add_row(
+        rows.add_row(
             f"{each.object_type},{each.instance}",
             each.point.name,
             each.point.unit if each.point.unit != "no-units" else "",
             each.point.source,
         )
-    out.print(table)
+    out.print(rows)
 
 
 def _show_open_meters(site: Site, objects: list[PlannedObject]) -> None:

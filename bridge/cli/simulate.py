@@ -47,7 +47,8 @@ def simulate(
         list[str] | None,
         typer.Option(
             metavar="KIND[=VALUE][:METER][:HOW]",
-            help="What goes wrong, for one meter or all, always, sometimes (0.05) or next-3; repeatable. "
+            help="What goes wrong, for one meter or all; always, with odds (0.05) or next-3. May "
+            "be given several times. "
             f"Kinds: {', '.join(MEANING)}.",
         ),
     ] = None,

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from rich.table import Table
-
 from bridge.cli.options import Format
-from bridge.cli.output import out, write
+from bridge.cli.output import out, table, write
 from bridge.mbus.address import manufacturer_name
 from bridge.mbus.report import device_type_name, to_json, to_rows
 from bridge.mbus.telegram import Telegram
@@ -31,15 +29,10 @@ def _show_text(telegram: Telegram) -> None:
     if telegram.alarm is not None:
         out.print(f"  alarm flags: {telegram.alarm.hex(' ').upper()}", markup=False)
     if telegram.records:
-        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-        table.add_column("function")
-        table.add_column("st/ta/su")
-        table.add_column("quantity", overflow="fold")
-        table.add_column("value", justify="right", overflow="fold")
-        table.add_column("bytes", style="dim", overflow="fold")
+        rows = table("function", "st/ta/su", "quantity", "value", "bytes")
         for row in to_rows(telegram):
-            table.add_row(*row)
-        out.print(table)
+            rows.add_row(*row)
+        out.print(rows)
     if telegram.manufacturer_data:
         out.print(f"manufacturer data: {telegram.manufacturer_data.hex(' ').upper()}", markup=False)
     if telegram.more_records_follow:

@@ -220,7 +220,7 @@ class _Exchange:
     silences: int = 0
     damage: Counter[Damage] = field(default_factory=Counter)
     bytes_received: int = 0
-    delay: float | None = None
+    echoed: int = 0  # of them, our own
 
 
 class Link:
@@ -445,7 +445,9 @@ class Link:
             return self._judge_ack(exchange, now)
         if frame.control & DIRECTION:
             self._note_broken(exchange)
-            if encode_frame(frame) != exchange.request:  # else our own echo
+            if encode_frame(frame) == exchange.request:
+                exchange.echoed += len(exchange.request)
+            else:
                 self._damage(exchange, Damage.UNEXPECTED)
             return None
         if isinstance(frame, ShortFrame) or frame.control & (0x80 | FUNCTION) != RSP_UD:
@@ -556,7 +558,9 @@ class Link:
             damage=exchange.damage,
             bytes_sent=sent,
             bytes_received=exchange.bytes_received,
-            wire_time=timing.characters(sent + exchange.bytes_received) + (delay or 0.0),
+            # An echo comes while we send, and takes no time of its own.
+            wire_time=timing.characters(sent + exchange.bytes_received - exchange.echoed)
+            + (delay or 0.0),
             answer_delay=delay,
         )
 

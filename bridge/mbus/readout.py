@@ -167,6 +167,11 @@ class Readout:
         if isinstance(outcome, Answered):
             return self._answered(outcome.frame, now)
         if isinstance(outcome, Acknowledged):
+            if self._nke_unanswered:
+                # It was for SND_NKE, and late: the meter is there, and has not been asked yet.
+                self._nke_unanswered = False
+                self._request(now, self._link.timing.tries)
+                return None
             return self._fail(Trouble.BUSY, "the meter answers that it has nothing to send")
         return self._unanswered(outcome)
 

@@ -139,14 +139,15 @@ def decode_records(data: bytes, offset: int = 0) -> Records:
     """All records of ``data`` from ``offset`` on.
 
     Where a telegram cannot be read to its end and has a plain-text VIF or variable-length BCD,
-    the other way to read these is tried; it is taken if it reads the whole telegram.
+    the other way to read these is tried; it is taken if it reads the whole telegram and finds a
+    value in every record, which chance seldom does.
     """
     records, ambiguous = _walk(data, offset, _Reading())
     if not records.errors or not ambiguous:
         return records
     for reading in (_Reading(False, False), _Reading(True, True), _Reading(False, True)):
         other, _ = _walk(data, offset, reading)
-        if not other.errors:
+        if not other.errors and all(record.value is not None for record in other.records):
             return other
     return records
 
@@ -222,6 +223,7 @@ def _measure(data: bytes, offset: int, reading: _Reading) -> _Extent:
         vib_end = _chain_end(data, vib_start)
         end = _data_end(data, vib_end, data_field, reading)
         return _Extent(dib_end, vib_end, end, data[vib_start:vib_end], "")
+    found: _Extent | None = None
     orders = (reading.text_first, not reading.text_first)
     for text_first in orders if data[vib_start] & EXTENSION else (True,):
         try:
@@ -229,10 +231,14 @@ def _measure(data: bytes, offset: int, reading: _Reading) -> _Extent:
             end = _data_end(data, vib_end, data_field, reading)
         except _CutShortError:
             continue
+        extent = _Extent(dib_end, vib_end, end, codes, text)
         # A text that nobody can read is no text: then its length was a VIFE.
         if text.isprintable() and len(codes) - 1 <= MAXIMUM_VIFES:
-            return _Extent(dib_end, vib_end, end, codes, text)
-    raise _CutShortError
+            return extent
+        found = found or extent
+    if found is None:
+        raise _CutShortError
+    return found
 
 
 def _measure_text(data: bytes, start: int, *, text_first: bool) -> tuple[int, bytes, str]:
@@ -358,7 +364,7 @@ def _encode_data(data_field: DataField, value: Value | int, vib: Vib) -> bytes:
 
 def _encode_variable(value: Value | int, vib: Vib) -> bytes:
     if value is None:
-        return b"\x00"
+        return b"\xe0"  # a number of no bytes
     if isinstance(value, str):
         return encode_text(value)
     if isinstance(value, bytes):

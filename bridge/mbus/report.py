@@ -219,8 +219,8 @@ def readable_value(record: DataRecord) -> str:
     number, symbol = record.value, record.unit_text or str(record.unit)
     if record.unit is Unit.SECOND:
         for seconds, name in _DURATIONS:
-            if number and number % seconds == 0:
-                return f"{format(number / seconds, 'f')} {name}"
+            if number and EXACT.remainder(number, seconds) == 0:
+                return f"{format(EXACT.divide(number, seconds), 'f')} {name}"
     if record.unit in _READABLE:
         symbol, power = _READABLE[record.unit]
         if power:

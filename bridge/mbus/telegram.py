@@ -147,7 +147,9 @@ def _decode(
     address = None if meter is None else encode_secondary(meter)
     opened = open_payload(data, offset, header.configuration, key, address, afl)
     if opened.data is not None:
-        return _decode_content(frame, header, opened)
+        unchecked = afl is not None and afl.mac and opened.counter is None
+        notes = ("authentication code not checked",) if unchecked else ()
+        return _decode_content(frame, header, opened, notes)
     # Old meters write anything into the configuration field, once called signature.
     if (
         opened.doubt is not Doubt.NONE

@@ -169,11 +169,10 @@ def decode_real(data: bytes) -> tuple[Decimal | None, str | None]:
         return None, "infinite"
     # Every decimal of 6 digits survives binary32, and 9 tell any two reals apart; only subnormal
     # ones hold fewer.
-    for digits in range(6 if abs(real) >= _SMALLEST_NORMAL_REAL else 1, 10):
-        text = f"{real:.{digits}g}"
-        if struct.pack("<f", float(text)) == data:
-            return _plain(Decimal(text)), None
-    raise AssertionError("nine digits always tell two reals of 32 bits apart")
+    digits = 6 if abs(real) >= _SMALLEST_NORMAL_REAL else 1
+    while digits < 9 and struct.pack("<f", float(f"{real:.{digits}g}")) != data:
+        digits += 1
+    return _plain(Decimal(f"{real:.{digits}g}")), None
 
 
 def _plain(number: Decimal) -> Decimal:
@@ -290,9 +289,10 @@ def _date(low: int, high: int, year: int) -> tuple[datetime.date | PartialDate |
     year_digits = high >> 4 << 3 | low >> 5
     if day == 0 and month == 0:
         return None, "no date"
+    impossible = f"no date: {year_digits:02d}-{month:02d}-{day:02d}"
     every_year, every_month = year_digits == _EVERY_YEAR, month == _EVERY_MONTH
     if (year_digits > _LAST_YEAR and not every_year) or (not 1 <= month <= 12 and not every_month):
-        return None, f"no date: {year:04d}-{month:02d}-{day:02d}"
+        return None, impossible
     if every_year or every_month or day == _EVERY_DAY:
         return PartialDate(
             None if every_year else year,
@@ -302,7 +302,7 @@ def _date(low: int, high: int, year: int) -> tuple[datetime.date | PartialDate |
     try:
         return datetime.date(year, month, day), None
     except ValueError:
-        return None, f"no date: {year:04d}-{month:02d}-{day:02d}"
+        return None, impossible
 
 
 def _date_time(

@@ -348,6 +348,4 @@ def scale_of(factor: Decimal, exponent: int) -> Decimal | None:
 
 def exponent_of(number: Decimal) -> int:
     """The power of ten of a finite number's last digit."""
-    exponent = number.as_tuple().exponent
-    assert isinstance(exponent, int)
-    return exponent
+    return int(number.as_tuple().exponent)

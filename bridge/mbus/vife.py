@@ -219,7 +219,9 @@ def decode_vifes(vifes: bytes) -> Refinement:
     for vife in codes:
         code = vife & CODE
         if code == MANUFACTURER_SPECIFIC:
-            modifiers += (f"manufacturer VIFE {rest & CODE:02X}" for rest in codes)
+            own = [f"manufacturer VIFE {rest & CODE:02X}" for rest in codes]
+            # Alone it still says that this is not the plain quantity.
+            modifiers += own or ["manufacturer specific"]
             break
         row = _COMBINABLE.get(code)
         if code == EXTENSION_TABLE:

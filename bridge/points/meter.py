@@ -44,8 +44,6 @@ class PointPlan:
     object_type: str | None = None
     instance: int | None = None
     cov_increment: Decimal | None = None
-    low_limit: Decimal | None = None
-    high_limit: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,8 +212,6 @@ class MeterPoints:
                 object_type=point.object_type,
                 instance=point.instance,
                 cov_increment=point.cov_increment,
-                low_limit=point.low_limit,
-                high_limit=point.high_limit,
             )
         )
 

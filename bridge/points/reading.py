@@ -67,8 +67,6 @@ class Point:
     object_type: str | None = None
     instance: int | None = None
     cov_increment: Decimal | None = None
-    low_limit: Decimal | None = None
-    high_limit: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from bridge.mbus.dif import Function
 from bridge.mbus.record import DataRecord
 from bridge.mbus.values import PartialDate
 from bridge.points.reading import Fault, Kind
-from bridge.units import Quantity
+from bridge.units import Quantity, Unit
 
 # Numbers that name something. REAL holds 24 bits, so an eight-digit number would be another one.
 TEXT_QUANTITIES = frozenset(
@@ -63,6 +63,7 @@ class Identity:
     tariff: int
     subunit: int
     modifiers: tuple[str, ...]
+    unit: Unit
     unit_text: str
 
     @classmethod
@@ -74,12 +75,13 @@ class Identity:
             tariff=record.tariff,
             subunit=record.subunit,
             modifiers=record.modifiers,
+            unit=record.unit if record.quantity is Quantity.USER_DEFINED else Unit.NONE,
             unit_text=record.unit_text,
         )
 
     def slug(self) -> str:
         """A name for a point: ``energy``, ``power-maximum-storage-1``."""
-        own_words = self.quantity is Quantity.USER_DEFINED and _slug(self.unit_text)
+        own_words = self.quantity is Quantity.USER_DEFINED and _slug(self.unit_text or self.unit)
         parts = [own_words or self.quantity.value, *map(_slug, self.modifiers)]
         if self.function is not Function.INSTANTANEOUS:
             parts.append("in-error" if self.function is Function.ERROR else self.function.value)

@@ -40,6 +40,9 @@ _logger = logging.getLogger(__name__)
 
 BACKOFF_FIRST = 1.0  # seconds between attempts to open a port
 BACKOFF_LAST = 60.0
+# A connection that brought an answer, or lasted this long, is opened again at once. Many gateways
+# hang up when nothing is said for a while.
+LASTING = 10.0
 
 _KINDS = {
     Trouble.NO_ANSWER: FailureKind.NO_ANSWER,
@@ -161,6 +164,7 @@ class Segment:
         self._asked_for: list[str] = []
         self._wake = asyncio.Event()
         self._backoff = 0.0
+        self._connected_at = 0.0
         self._detail: str | None = None  # why there is no connection, as last told
         for name in self._meters:
             self.statistics.meters[name] = MeterStatistics()
@@ -221,6 +225,7 @@ class Segment:
             raise
         self.statistics.connected = True
         self.statistics.connections += 1
+        self._connected_at = loop.time()
         self._detail = None
         schedule.resume(loop.time())
         _logger.info("%s: connected to %s", self.settings.name, self._transport.name)
@@ -230,6 +235,8 @@ class Segment:
         if self.statistics.connected:
             self.statistics.connected = False
             self.statistics.connection_losses += 1
+            if asyncio.get_running_loop().time() - self._connected_at >= LASTING:
+                self._backoff = 0.0
         if detail != self._detail:
             self._detail = detail
             _logger.warning("%s: not connected: %s", self.settings.name, detail)
@@ -334,7 +341,7 @@ class Segment:
         if effort.answer_delay is not None:
             meter.answer_delay = effort.answer_delay
         if effort.bytes_received:
-            self._backoff = 0.0  # this connection is good for something: reopen it at once
+            self._backoff = 0.0  # this connection is good for something
 
     def _succeed(self, name: str, telegrams: tuple[Telegram, ...]) -> None:
         at = self._wall_clock()

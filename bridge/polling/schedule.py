@@ -60,6 +60,7 @@ class _Entry:
     due: float
     failures: int = 0  # in a row
     silent: bool = False  # the last failure was that nobody answered
+    missed: bool = False  # the bus was not there when its turn came
 
 
 class Schedule:
@@ -146,11 +147,17 @@ class Schedule:
         """The meter had its turn, but the bus was not there."""
         entry = self._take(name)
         entry.due = _next_on_grid(entry, now) if entry.plan.every > 0 else now + RETRY_LAST
+        entry.missed = True
 
     def resume(self, now: float) -> None:
-        """The bus is back: whoever was passed over is due, one after the other."""
+        """The bus is back: whoever was passed over is due, one after the other.
+
+        Nobody else is: a gateway that hangs up every minute must not empty a battery.
+        """
         for entry in self._entries.values():
-            entry.due = min(entry.due, now)
+            if entry.missed:
+                entry.missed = False
+                entry.due = min(entry.due, now)
 
     def is_silent(self, name: str) -> bool:
         """Whether the meter is only looked for, and no longer counted on."""
@@ -159,7 +166,9 @@ class Schedule:
     def _take(self, name: str) -> _Entry:
         if name in self._asked_for:
             self._asked_for.remove(name)
-        return self._entries[name]
+        entry = self._entries[name]
+        entry.missed = False
+        return entry
 
 
 def _urgency(entry: _Entry) -> tuple[float, int]:

@@ -183,12 +183,13 @@ class SimulatedBus:
         converter = self._faults.strike(None)
         if FaultKind.ECHO in converter:
             self._line.add(Transmission(start, self.baudrate, data))
-        else:
-            self._line.mute(start, end)
         for index, byte in enumerate(data, start=1):
             self._buffer.append(byte)
             for frame in _take_frames(self._buffer):
                 self._request(frame, start + wire_time(index, self.baudrate), converter)
+        if FaultKind.ECHO not in converter:
+            # After the answers to what came first in ``data``: the rest of it is over them.
+            self._line.mute(start, end)
 
     def take(self, now: float) -> bytes:
         """What the converter has received and not yet handed out at ``now``."""

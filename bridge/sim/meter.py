@@ -208,8 +208,7 @@ class SimulatedMeter:
         """
         if now < self._deaf_until or isinstance(frame, Ack):
             return None
-        if self._unconfirmed is not None:
-            self._unconfirmed = None  # a valid frame at the new baud rate: it stays
+        self._unconfirmed = None  # a valid frame came at the new baud rate: it stays
         if not self._is_for_me(frame.address):
             return None
         awake = self._awake_since

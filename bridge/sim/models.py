@@ -151,7 +151,7 @@ def cold_water(own: Identity) -> ModelReadout:
                 text("0D 7C 08 44 49 20 2E 74 73 75 63", "RISER A1"),  # "cust. ID"
                 date_time("04 6D", when),
                 number(
-                    "02 7C 09 65 6D 69 74 20 2E 74 61 62", 4000 - age(when) / 86400
+                    "02 7C 09 65 6D 69 74 20 2E 74 61 62", max(0.0, 4000 - age(when) / 86400)
                 ),  # "bat. time"
                 number("04 13", water.at(when), -3),
                 number("04 93 3C", 0.012, -3),
@@ -212,9 +212,11 @@ def gas(own: Identity) -> ModelReadout:
 def heat_two_telegrams(own: Identity) -> ModelReadout:
     """A heat meter with a second telegram for due date and months (SVM, F22)."""
     circuit = Circuit(
-        Register(96_200e3, Demand(21e3, day=HEATING, year=winter(0.85), seed=own.seed)),
-        *(4480.0, 0.15, 0.03e-3),
-        Drift(38.0, (2.5, 24.0), (1.5, 131.0), seed=own.seed),
+        energy=Register(96_200e3, Demand(21e3, day=HEATING, year=winter(0.85), seed=own.seed)),
+        volume_start=4480.0,
+        idle_flow=0.15,
+        flow_share=0.03e-3,
+        return_temperature=Drift(38.0, (2.5, 24.0), (1.5, 131.0), seed=own.seed),
     )
     pulses = [Register(51.0 * n, Demand(0.01 * n, seed=f"{own.seed}/{n}")) for n in (1, 2)]
 
@@ -252,9 +254,11 @@ def heat_two_telegrams(own: Identity) -> ModelReadout:
 def heat_with_tariffs(own: Identity) -> ModelReadout:
     """A heat meter with tariffs and two pulse inputs in one long telegram (KAM, Multical)."""
     circuit = Circuit(
-        Register(311_000e3, Demand(64e3, day=HEATING, year=winter(0.8), seed=own.seed)),
-        *(15_300.0, 0.4, 0.022e-3),
-        Drift(41.0, (2.0, 24.0), (2.0, 97.0), seed=own.seed),
+        energy=Register(311_000e3, Demand(64e3, day=HEATING, year=winter(0.8), seed=own.seed)),
+        volume_start=15_300.0,
+        idle_flow=0.4,
+        flow_share=0.022e-3,
+        return_temperature=Drift(41.0, (2.0, 24.0), (2.0, 97.0), seed=own.seed),
     )
     inputs = [Register(210.0 * n, Demand(0.09, seed=f"{own.seed}/{n}")) for n in (1, 2)]
 
@@ -304,18 +308,24 @@ def heat_and_cooling(own: Identity) -> ModelReadout:
     """A meter for both, in BCD, with cooling energy as tariff 1 (LUG, Ultraheat T550)."""
     flow_back = Drift(27.0, (1.0, 24.0), (0.7, 83.0), seed=own.seed)
     heating = Circuit(
-        Register(48_100e3, Demand(9e3, day=HEATING, year=half_year(cold=True), seed=own.seed)),
-        *(7204.0, 0.2, 0.06e-3),
-        flow_back,
+        energy=Register(
+            48_100e3, Demand(9e3, day=HEATING, year=half_year(cold=True), seed=own.seed)
+        ),
+        volume_start=7204.0,
+        idle_flow=0.2,
+        flow_share=0.06e-3,
+        return_temperature=flow_back,
     )
     # Never both at once: the water that cools is counted with that which heats.
     cooling = Circuit(
-        Register(
+        energy=Register(
             22_500e3,
             Demand(6e3, day=AFTERNOON, year=half_year(cold=False), seed=f"{own.seed}/cooling"),
         ),
-        *(0.0, 0.0, 0.06e-3),
-        flow_back,
+        volume_start=0.0,
+        idle_flow=0.0,
+        flow_share=0.06e-3,
+        return_temperature=flow_back,
     )
 
     def records(when: dt.datetime) -> Telegrams:
@@ -355,12 +365,14 @@ def heat_and_cooling(own: Identity) -> ModelReadout:
 def cooling(own: Identity) -> ModelReadout:
     """A chilled water meter that sends reals (AMT, Calec)."""
     circuit = Circuit(
-        Register(
+        energy=Register(
             71_000e3,
             Demand(38e3, day=OFFICE, weekend=0.6, year=winter(-0.7), seed=own.seed),
         ),
-        *(11_020.0, 1.5, 0.13e-3),
-        Drift(12.4, (0.6, 24.0), (0.3, 61.0), seed=own.seed),
+        volume_start=11_020.0,
+        idle_flow=1.5,
+        flow_share=0.13e-3,
+        return_temperature=Drift(12.4, (0.6, 24.0), (0.3, 61.0), seed=own.seed),
     )
 
     def records(when: dt.datetime) -> Telegrams:

@@ -23,6 +23,14 @@ _REAL_PLACES = 2
 
 ONE = Decimal(1)
 
+_BCD = frozenset((DataField.BCD2, DataField.BCD4, DataField.BCD6, DataField.BCD8, DataField.BCD12))
+_INTEGER = frozenset(
+    (
+        *(DataField.INT8, DataField.INT16, DataField.INT24),
+        *(DataField.INT32, DataField.INT48, DataField.INT64),
+    )
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Record:
@@ -43,7 +51,7 @@ class Record:
 
 
 def number(head: str, value: float, exponent: int = 0, *, factor: Decimal = ONE) -> Record:
-    """A number, rounded to what the record can say.
+    """A number, rounded to what the record can say; a register that is full begins anew.
 
     Args:
         head: DIB and VIB, as ``"04 13"``; the DIF says how it is coded.
@@ -53,7 +61,7 @@ def number(head: str, value: float, exponent: int = 0, *, factor: Decimal = ONE)
 
     Raises:
         SimError: the DIF is none of a number.
-        EncodeError: it does not fit.
+        EncodeError: a negative number or a real does not fit.
     """
     block = bytes.fromhex(head)
     field = DataField(block[0] & 0x0F)
@@ -62,9 +70,11 @@ def number(head: str, value: float, exponent: int = 0, *, factor: Decimal = ONE)
         real = Decimal(repr(round(scaled, _REAL_PLACES)))
         return Record(block, encode_real(real), real.scaleb(exponent) * factor)
     whole, length = round(scaled), LENGTHS[field]
-    if field in (DataField.BCD2, DataField.BCD4, DataField.BCD6, DataField.BCD8, DataField.BCD12):
+    if field in _BCD:
+        whole = whole % 10 ** (2 * length) if whole > 0 else whole
         data = encode_bcd(whole, length)
-    elif length and field is not DataField.SELECTION:
+    elif field in _INTEGER:
+        whole = whole % (1 << 8 * length - 1) if whole > 0 else whole
         data = encode_int(whole, length)
     else:
         raise SimError(f"{head}: no number has this data field")

@@ -13,6 +13,7 @@ import shutil
 import tempfile
 import termios
 import tty
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal, Protocol
@@ -117,25 +118,23 @@ class _Delay:
         self._seconds = seconds
         self._hand_on = hand_on
         self._loop = asyncio.get_running_loop()
-        self._handles: set[asyncio.Handle] = set()
+        self._under_way: deque[bytes] = deque()
 
     def put(self, data: bytes) -> None:
         if not self._seconds:
             self._hand_on(data)
             return
+        self._under_way.append(data)
+        self._loop.call_later(self._seconds, self._arrive)
 
-        def arrive() -> None:
-            self._handles.discard(handle)
-            self._hand_on(data)
-
-        # Equal delays on one clock keep their order: the loop's heap is by time.
-        handle = self._loop.call_later(self._seconds, arrive)
-        self._handles.add(handle)
+    def _arrive(self) -> None:
+        # Timers of one instant may come in any order; the items behind them do not.
+        if self._under_way:
+            self._hand_on(self._under_way.popleft())
 
     def clear(self) -> None:
-        for handle in self._handles:
-            handle.cancel()
-        self._handles.clear()
+        """What is under way is lost."""
+        self._under_way.clear()
 
 
 class _Client(asyncio.Protocol):

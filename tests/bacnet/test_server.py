@@ -223,7 +223,6 @@ async def test_an_instance_that_is_taken_stops_the_start_and_frees_the_port(stor
 @pytest.mark.parametrize(
     ("point", "message"),
     [
-        (Point("p", "m", Kind.NUMBER, high_limit=Decimal(6)), "remove low_limit and high_limit"),
         (Point("p", "m", Kind.NUMBER, object_type="binary-input"), "choose one of: analog-input"),
         (Point("Building A", "m", Kind.NUMBER), "choose another"),
     ],
@@ -239,9 +238,9 @@ async def test_a_point_that_cannot_be_offered_stops_the_start(point: Point, mess
 async def test_a_point_that_cannot_be_offered_later_ends_nothing(
     device: BacnetDevice, store: Store, peer: Peer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    store.add(Point("p", "m", Kind.NUMBER, high_limit=Decimal(6)))
+    store.add(Point("p", "m", Kind.NUMBER, object_type="binary-input"))
     store.put("p", reading("1"))
-    assert "remove low_limit and high_limit" in caplog.text
+    assert "choose one of: analog-input" in caplog.text
     assert (await peer.ask(f"{READ} {PRESENT_VALUE}")).startswith("30 01")
 
 

@@ -114,6 +114,11 @@ def test_an_address_that_cannot_be_is_never_built(
         SecondaryAddress(identification, manufacturer, version)
 
 
+def test_a_manufacturer_of_another_form_is_refused() -> None:
+    with pytest.raises(AddressError, match="3 capital letters"):
+        encode_manufacturer("KA")
+
+
 def test_an_address_has_eight_bytes() -> None:
     with pytest.raises(AddressError, match="not 7"):
         decode_secondary(bytes(7))

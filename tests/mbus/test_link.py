@@ -228,6 +228,7 @@ def test_an_echo_is_dropped() -> None:
     outcome = link.receive(REQ_5_FCB_1 + WATER_5, now=0.2)
     assert isinstance(outcome, Answered)
     assert outcome.effort.damage == {}
+    assert outcome.effort.wire_time == pytest.approx(0.2)  # the echo took none of it
 
 
 def test_an_echo_alone_is_silence() -> None:

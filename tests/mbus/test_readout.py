@@ -255,6 +255,13 @@ def test_an_e5_in_place_of_a_telegram_says_that_the_meter_has_nothing() -> None:
     assert failed(script.play()).trouble is Trouble.BUSY
 
 
+def test_a_late_e5_for_snd_nke_does_not_say_that_the_meter_has_nothing() -> None:
+    script = Script(
+        (NKE_8, SILENCE), (NKE_8, SILENCE), (REQ_8_FCB_1, E5), (REQ_8_FCB_0, ONE_TELEGRAM)
+    )
+    complete(script.play())
+
+
 @pytest.mark.parametrize(
     ("answer", "trouble"),
     [

@@ -102,6 +102,8 @@ def test_a_record_without_data_has_no_value_and_says_so() -> None:
     [
         ("02 7C 03 48 52 25 D4 11", Unit.RELATIVE_HUMIDITY, "", "4564"),
         ("02 7C 02 57 50 D4 11", Unit.NONE, "PW", "4564"),
+        ("02 7C 02 01 02 D4 11", Unit.NONE, "\x02\x01", "4564"),
+        ("02 FC 02 01 02 74 D4 11", Unit.NONE, "\x02\x01", "45.64"),
         ("02 7C 02 43 B0 D4 11", Unit.CELSIUS, "", "4564"),
         ("02 FC 03 48 52 25 74 D4 11", Unit.RELATIVE_HUMIDITY, "", "45.64"),
         ("02 FC 74 03 48 52 25 D4 11", Unit.RELATIVE_HUMIDITY, "", "45.64"),
@@ -262,6 +264,7 @@ def test_every_kind_of_value_comes_back(vib: str, value: Value, data_field: Data
         ("6C", DataField.INT16, "all ones"),
         ("6D", DataField.INT32, "marked invalid"),
         ("13", DataField.NO_DATA, "no data"),
+        ("FD 3A", DataField.VARIABLE, "no data"),
     ],
 )
 def test_no_value_is_encoded_as_the_pattern_that_says_so(
@@ -282,6 +285,7 @@ def test_no_value_is_encoded_as_the_pattern_that_says_so(
         ("6D", datetime.date(2025, 12, 31), DataField.INT32),
         ("13", b"\x01\x02", DataField.INT32),
         ("6D", datetime.date(2025, 12, 31), DataField.VARIABLE),
+        ("03", Decimal(2**127), DataField.VARIABLE),
     ],
 )
 def test_what_a_record_cannot_say_is_refused(vib: str, value: Value, data_field: DataField) -> None:

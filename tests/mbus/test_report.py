@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
 import simplejson
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bridge.mbus.frame import LongFrame, take_frame
 from bridge.mbus.record import decode_records
@@ -97,6 +100,12 @@ def test_what_a_telegram_has_beside_data_is_there_only_if_it_has_it() -> None:
     assert alarm["alarm"] == "04"
 
 
+def test_a_note_and_a_message_counter_are_told() -> None:
+    junk = telegram_of("78563412 2D2C 07 07 05 00 FFFF 0413 01000000")
+    assert to_dict(junk)["notes"] == ["configuration field FFFF, yet not encrypted"]
+    assert to_dict(replace(WATER, message_counter=7))["message_counter"] == 7
+
+
 def test_a_short_header_has_no_names() -> None:
     report = to_dict(decode_telegram(LongFrame(8, 1, 0x7A, bytes.fromhex("05 10 0000"))))
     assert report["header"] == {
@@ -160,6 +169,22 @@ def test_a_row_has_function_place_quantity_value_and_bytes() -> None:
 def test_a_plain_decimal_is_a_decimal() -> None:
     assert str(PlainDecimal("1.23E+5")) == "123000"
     assert PlainDecimal("1.23E+5") == Decimal(123_000)
+
+
+@given(st.binary(max_size=240))
+def test_whatever_a_telegram_holds_can_be_told(records: bytes) -> None:
+    telegram = decode_telegram(LongFrame(8, 1, 0x78, records))
+    report = simplejson.loads(to_json(telegram), use_decimal=True)
+    rows = to_rows(telegram)
+    assert len(report["records"]) == len(rows) == len(telegram.records)
+    for record, entry in zip(telegram.records, report["records"], strict=True):
+        if isinstance(record.value, Decimal):
+            assert entry["value"] == record.value
+
+
+def test_the_longest_duration_is_told_without_rounding() -> None:
+    (record,) = decode_records(b"\x0d\x23\xf6" + b"\xff" * 63 + b"\x7f").records
+    assert readable_value(record) == f"{2**511 - 1} d"
 
 
 def test_a_whole_frame_from_the_bus_becomes_json() -> None:

@@ -52,7 +52,7 @@ UNITS = {
     "m^3/h": (Unit.CUBIC_METRE_PER_HOUR, Decimal(1)),
     "kg": (Unit.KILOGRAM, Decimal(1)),
     "s": (Unit.SECOND, Decimal(1)),
-    "°C": (Unit.CELSIUS, Decimal(1)),
+    "Â°C": (Unit.CELSIUS, Decimal(1)),  # UTF-8 in a file that says ISO 8859-1
     "K": (Unit.KELVIN, Decimal(1)),
     "V": (Unit.VOLT, Decimal(1)),
     "A": (Unit.AMPERE, Decimal(1)),

@@ -206,6 +206,33 @@ def test_mode_7_without_any_counter_says_what_is_missing() -> None:
     assert telegram.errors[0].reason == "the message counter is missing"
 
 
+def test_mode_7_with_another_key_derivation_or_fewer_blocks_is_not_read() -> None:
+    frame = frame_of(HEAT_7)
+    layer, telegram = frame.data[:16], bytearray(frame.data[16:])
+    telegram[13] = 0x00  # CFE: a key that lasts
+    other = decode_telegram(LongFrame(8, 3, 0x90, layer + bytes(telegram)), DOUBLED)
+    assert other.errors[0].reason == "another key derivation than KDF-A"
+    telegram[13] = 0x50  # CFE: a byte of key version before the blocks, and it is missing
+    other = decode_telegram(LongFrame(8, 3, 0x90, layer + bytes(telegram)), DOUBLED)
+    assert other.security is Security.TRUNCATED
+
+
+def test_an_authentication_code_of_another_length_than_announced_is_not_believed() -> None:
+    frame = frame_of(HEAT_7)
+    data = bytearray(frame.data)
+    data[3] = 0x24  # MCL: a code of 4 bytes, where 8 follow
+    telegram = decode_telegram(LongFrame(8, 3, 0x90, bytes(data)), DOUBLED)
+    assert telegram.security is Security.NOT_AUTHENTIC
+
+
+def test_a_plain_telegram_with_an_authentication_code_is_read_with_a_note() -> None:
+    layer = frame_of(HEAT_7).data[:16]
+    inner = b"\x72" + encode_header(SecondaryAddress("12345678", "KAM", 1, 4))
+    telegram = decode_telegram(LongFrame(8, 3, 0x90, layer + inner + bytes.fromhex("01 13 07")))
+    assert values(telegram) == ["0.007 m3"]
+    assert telegram.notes == ("authentication code not checked",)
+
+
 @pytest.mark.parametrize("data", ["", "0F", "0F 00 2C 25", "02 00 3C", "00", "02 00 2C 72"])
 def test_an_afl_that_cannot_be_is_an_error(data: str) -> None:
     with pytest.raises(TelegramError, match="AFL"):

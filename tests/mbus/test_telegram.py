@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from bridge.mbus.address import SecondaryAddress
 from bridge.mbus.control import CI_RESPONSE_LONG, RSP_UD
 from bridge.mbus.dif import DataField
-from bridge.mbus.errors import EncodeError, HeaderError, MBusError
+from bridge.mbus.errors import HeaderError, MBusError
 from bridge.mbus.frame import LongFrame, encode_frame, take_frame
 from bridge.mbus.header import Header, encode_header
 from bridge.mbus.record import encode_record
@@ -106,13 +106,6 @@ def test_offsets_of_errors_count_from_the_byte_after_the_ci_field() -> None:
     (error,) = decode_telegram(LongFrame(8, 5, 0x72, data)).errors
     assert (error.offset, error.data) == (15, b"\x3f\x01")
     assert str(error) == "byte 15: reserved DIF 3F: 3F01"
-
-
-def test_a_header_with_numbers_that_do_not_fit_is_refused() -> None:
-    with pytest.raises(EncodeError):
-        encode_header(METER, access_number=256)
-    with pytest.raises(EncodeError):
-        encode_header(METER, configuration=65536)
 
 
 def test_junk_in_the_configuration_field_is_no_encryption() -> None:

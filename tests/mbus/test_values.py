@@ -118,16 +118,13 @@ def test_type_g_is_a_date(data: str, date: datetime.date | PartialDate) -> None:
     [
         ("FF FF", "all ones"),
         ("00 00", "no date"),
-        ("1E 02", "no date: 2000-02-30"),
-        ("01 0D", "no date: 2000-13-01"),
-        ("81 C1", "no date: 2000-01-01"),
+        ("1E 02", "no date: 00-02-30"),
+        ("01 0D", "no date: 00-13-01"),
+        ("81 C1", "no date: 100-01-01"),
     ],
 )
 def test_an_impossible_date_is_no_value(data: str, reason: str) -> None:
-    value, given_reason = decode_date_g(bytes.fromhex(data))
-    assert value is None
-    assert given_reason is not None
-    assert given_reason.startswith(reason.split(":")[0])
+    assert decode_date_g(bytes.fromhex(data)) == (None, reason)
 
 
 @pytest.mark.parametrize(

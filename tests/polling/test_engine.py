@@ -448,6 +448,18 @@ def test_a_gateway_that_accepts_and_hangs_up_is_not_called_in_a_loop() -> None:
     poll([ScriptedMeter(5, alive=False)], [MeterSettings("m", 5, 900.0)], story)
 
 
+def test_a_gateway_that_hangs_up_when_idle_costs_no_readings() -> None:
+    async def story(segment: Segment, diary: Diary, transport: MemoryTransport) -> None:
+        for _ in range(10):
+            await asyncio.sleep(30.0)
+            transport.drop()
+        await asyncio.sleep(5.0)
+        assert len(diary.answered) == 1
+        assert transport.opened == 11
+
+    poll([ScriptedMeter(5)], [MeterSettings("m", 5, 900.0)], story)
+
+
 def test_bytes_that_nobody_asked_for_are_counted_and_answer_nothing() -> None:
     async def story(segment: Segment, diary: Diary, transport: MemoryTransport) -> None:
         await asyncio.sleep(10.0)

@@ -213,6 +213,17 @@ def test_meters_that_were_passed_over_are_read_when_the_bus_is_back() -> None:
     assert schedule.next_turn(2.0, wall(2.0)) == Turn("a")
 
 
+def test_meters_that_missed_nothing_wait_for_their_time_when_the_bus_is_back() -> None:
+    schedule = Schedule([Plan("a", 900.0), Plan("b", 900.0)], 0.0, NOON)
+    schedule.answered("a", 0.5)
+    schedule.passed("b", 1.0)
+    schedule.resume(2.0)
+    assert schedule.next_turn(2.0, wall(2.0)) == Turn("b")
+    schedule.answered("b", 2.5)
+    schedule.resume(3.0)
+    assert schedule.next_turn(3.0, wall(3.0)) is None
+
+
 def test_without_meters_there_are_no_turns() -> None:
     schedule = Schedule([], 0.0, NOON)
     assert schedule.next_turn(0.0, NOON) is None

@@ -178,6 +178,11 @@ def test_a_meter_that_sends_does_not_hear_and_the_converter_neither() -> None:
     assert whole - 7 <= len(heard) <= whole - 5
 
 
+def test_a_second_request_sent_right_behind_the_first_drowns_its_answer() -> None:
+    b = bus(meters=[meter("one", 1, "11111111", delay=0.006)])
+    assert ask(b, "10 40 01 41 16 10 40 01 41 16") == b""
+
+
 def test_silence_loses_the_answer_and_the_meter_does_not_know() -> None:
     b = bus("silence:one:next-1")
     assert ask(b, request(1)) == b""

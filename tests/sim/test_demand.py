@@ -42,11 +42,12 @@ def test_counters_never_run_backwards_and_flow_stays_within_its_peak() -> None:
 
 
 def test_two_tariffs_are_parts_of_one_use() -> None:
-    parts = [Demand(3.0, hours=hours, seed="x") for hours in (range(6, 22), range(24))]
-    night = Demand(3.0, seed="x")
-    when = dt.datetime(2026, 3, 9, 12, 5)
-    assert parts[0].rate(when) == night.rate(when) == parts[1].rate(when)
-    assert parts[0].rate(dt.datetime(2026, 3, 9, 2, 5)) == 0
+    day, night, whole = (
+        Demand(3.0, hours=hours, seed="x") for hours in (range(6, 22), range(6), None)
+    )
+    noon, early = dt.datetime(2026, 3, 9, 12, 5), dt.datetime(2026, 3, 9, 2, 5)
+    assert (day.rate(noon), night.rate(noon)) == (whole.rate(noon), 0)
+    assert (day.rate(early), night.rate(early)) == (0, whole.rate(early))
 
 
 def test_heating_and_cooling_halves_of_the_year_never_meet() -> None:

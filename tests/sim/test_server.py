@@ -72,13 +72,13 @@ async def test_an_answer_over_tcp_takes_what_the_wire_takes(baudrate: int) -> No
     server = await serve_tcp(bus)
     taken = []
     async with connected(server) as client:
-        for _ in range(3):
+        for _ in range(5):
             begin = time.perf_counter()
             await client.ask(REQ_1, length)
             taken.append(time.perf_counter() - begin)
     await server.close()
     assert min(taken) >= wire, "an answer never comes before the wire has delivered it"
-    # The quickest of three: another process may have had the processor in one of them.
+    # The quickest of five: another process may have had the processor in one of them.
     assert min(taken) < wire * 1.03
 
 
@@ -99,8 +99,8 @@ async def test_an_answer_comes_in_parts_as_the_wire_delivers_it() -> None:
     server = await serve_tcp(bus)
     async with connected(server) as client:
         client.writer.write(REQ_1)
-        parts = []
-        while sum(map(len, parts)) < length:
+        parts: list[bytes] = []
+        while len(b"".join(parts)) < length:
             parts.append(await asyncio.wait_for(client.reader.read(1000), 2.0))
     await server.close()
     assert len(parts) > length / 4
@@ -250,6 +250,20 @@ async def test_a_pseudo_terminal_goes_and_comes_back_at_its_path() -> None:
     port.close()
     await server.close()
     assert not server.path.parent.exists()
+
+
+async def test_a_drop_takes_a_pseudo_terminal_away_and_brings_it_back() -> None:
+    server = await serve_pty(make_bus("drop:next-1"))
+    port = Port(server.path)
+    assert await port.ask(REQ_1) != b""
+    await asyncio.sleep(0.1)
+    with pytest.raises(OSError, match="error"):
+        os.write(port.descriptor, NKE_1)
+    port.close()
+    port = Port(server.path)
+    assert await port.ask(NKE_1) == b"\xe5"
+    port.close()
+    await server.close()
 
 
 async def test_a_path_that_is_taken_says_what_to_do(tmp_path: Path) -> None:
