@@ -59,14 +59,14 @@ class House:
         assert device.instance == INSTANCE
         return {value.name: value async for value in self.browser.read_objects(device)}
 
-    async def see_until(  # a BMS polls, and so does this
+    async def see_until(
         self, wanted: Callable[[dict[str, ObjectValue]], bool], seconds: float = 10.0
     ) -> dict[str, ObjectValue]:
         seen: dict[str, ObjectValue] = {}
         try:
             async with asyncio.timeout(seconds):
                 while not wanted(seen := await self.see()):
-                    await asyncio.sleep(0.1)  # noqa: ASYNC110 - a BMS polls
+                    await asyncio.sleep(0.1)
         except TimeoutError:
             pytest.fail(f"it did not come to that in {seconds} s; last seen: {seen}")
         return seen

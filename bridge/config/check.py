@@ -434,13 +434,13 @@ def _check_key_text(text: str, path: KeyPath, source: Source) -> None:
 
 
 def _check_point(point: Point, path: KeyPath, source: Source) -> None:
-    for key in ("low_limit", "high_limit"):
-        if getattr(point, key) is not None and not source.is_broken((*path, key)):
-            source.warn(
-                (*path, key),
-                "this version reports no alarms of its own yet, and leaves the limit out",
-                "let the BMS watch the value",
-            )
+    limits = [key for key in ("low_limit", "high_limit") if getattr(point, key) is not None]
+    if limits and not any(source.is_broken((*path, key)) for key in limits):
+        source.warn(
+            (*path, limits[0]),
+            "this version reports no alarms of its own yet, and leaves limits out",
+            "let the BMS watch the value",
+        )
     quantity = point.quantity
     if quantity is None or source.is_broken((*path, "unit")):
         return
