@@ -367,13 +367,13 @@ _USUAL_OF_QUANTITY: dict[Quantity, str] = {
         ("degrees-phase", (Quantity.PHASE_VOLTAGE_VOLTAGE, Quantity.PHASE_VOLTAGE_CURRENT)),
         ("percent-relative-humidity", (Quantity.RELATIVE_HUMIDITY,)),
         ("percent", (Quantity.MOISTURE,)),
+        ("minutes", (Quantity.AVERAGING_DURATION,)),
+        ("seconds", (Quantity.ACTUALITY_DURATION,)),
         (
             "hours",
             (
                 Quantity.ON_TIME,
                 Quantity.OPERATING_TIME,
-                Quantity.AVERAGING_DURATION,
-                Quantity.ACTUALITY_DURATION,
                 Quantity.STORAGE_INTERVAL,
                 Quantity.DURATION_SINCE_READOUT,
                 Quantity.TARIFF_DURATION,

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import logging
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 
 from bridge.app.plan import meter_plan, meter_settings, meters_of, segment_settings
 from bridge.bacnet.server import BacnetDevice, DeviceSettings, ForeignSettings
@@ -65,18 +68,26 @@ class Bridge:
         Raises:
             KeyTextError: the key of a meter cannot be read.
             LedgerError: the ledger cannot be used.
-            StateError: the folder cannot be made.
+            StateError: the folder cannot be used, or another bridge uses it.
         """
         self.site = site
         self.store = Store()
-        self._ledger = Ledger(_state_file(state))
         self._meters: dict[str, MeterPoints] = {}
         self._first_round = FirstRound({name for _, name, _, _ in meters_of(site)})
         self._segments: dict[str, Segment] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self.on_first_round: Callable[[FirstRound], None] | None = None
+        with ExitStack() as resources:
+            if state is not None:
+                resources.enter_context(_lock(state))
+            ledger = Ledger(None if state is None else state / LEDGER_FILE)
+            resources.callback(ledger.close)
+            self._build(site, ledger)
+            self._resources = resources.pop_all()
+
+    def _build(self, site: Site, ledger: Ledger) -> None:
         for _, name, bus, meter in meters_of(site):
-            self._meters[name] = MeterPoints(meter_plan(name, bus, meter), self.store, self._ledger)
+            self._meters[name] = MeterPoints(meter_plan(name, bus, meter), self.store, ledger)
         for bus_name, bus in site.buses.items():
             settings = segment_settings(bus_name, bus)
             self._segments[bus_name] = Segment(
@@ -87,10 +98,10 @@ class Bridge:
                     settings.port, baudrate=settings.baudrate, parity=settings.parity
                 ),
             )
-        with self._ledger.transaction():
+        with ledger.transaction():
             for points in self._meters.values():
                 points.offer()
-        self.device = BacnetDevice(_device_settings(site), self.store, self._ledger)
+        self.device = BacnetDevice(_device_settings(site), self.store, ledger)
 
     async def start(self) -> None:
         """Bring up the BACnet device, then begin to poll.
@@ -98,7 +109,11 @@ class Bridge:
         Raises:
             BridgeError: the device's address or port cannot be had.
         """
-        await self.device.start()
+        try:
+            await self.device.start()
+        except BaseException:
+            await self.stop()
+            raise
         for name, segment in self._segments.items():
             self._tasks.append(asyncio.create_task(segment.run(), name=f"segment {name}"))
         self._tasks.append(asyncio.create_task(self._watch_age(), name="age"))
@@ -125,7 +140,7 @@ class Bridge:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks.clear()
         await self.device.stop()
-        self._ledger.close()
+        self._resources.close()
 
     # What the segments tell
 
@@ -165,21 +180,40 @@ class Bridge:
             await asyncio.sleep(AGE_CHECK)
             now = time.monotonic()
             for name, points in self._meters.items():
-                if points.expire(now):
-                    log.warning("%s: its values are now too old, and in fault", name)
+                try:
+                    if points.expire(now):
+                        log.warning("%s: its values are now too old, and in fault", name)
+                except Exception:
+                    # The others' values grow old as well, and must be marked.
+                    log.exception("%s: an error in the bridge, looking at its age", name)
 
 
-def _state_file(state: Path | None) -> Path | None:
-    if state is None:
-        return None
+def _lock(state: Path) -> IO[bytes]:
+    """Make the folder, and keep every other bridge out of it for as long as the file is open."""
     try:
         state.mkdir(parents=True, exist_ok=True)
+        lock = (state / "lock").open("ab")
+    except FileExistsError as error:
+        raise StateError(
+            f"{state}: there is a file where the folder for the bridge's state belongs; move it "
+            "away, or name another place in the configuration, state:"
+        ) from error
     except OSError as error:
         raise StateError(
-            f"{state}: the folder for the bridge's state cannot be made ({error.strerror}); give "
-            "the user that runs the bridge the right to write there, or name another: state:"
+            f"{state}: the folder for the bridge's state cannot be used ({error.strerror}); give "
+            "the user that runs the bridge the right to write there, or name another place in the "
+            "configuration, state:"
         ) from error
-    return state / LEDGER_FILE
+    try:
+        # The kernel lets go of it whatever ends the process.
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        lock.close()
+        raise StateError(
+            f"{state}: another bridge runs with this state; end it first, or give each its own "
+            "(state: in the configuration)"
+        ) from error
+    return lock
 
 
 def _device_settings(site: Site) -> DeviceSettings:

@@ -33,10 +33,14 @@ def planned_objects(site: Site, ledger: Ledger) -> list[PlannedObject]:
         for _, name, bus, meter in meters_of(site):
             MeterPoints(meter_plan(name, bus, meter), store, ledger).offer()
         points = list(store.points.values())
-        # Those that the user chose go first: nobody else may get their numbers.
-        for point in points:
-            if point.instance is not None:
-                ledger.instance(class_of(point).object_type, point.name, point.instance)
+        ledger.reserve(
+            {
+                (class_of(point).object_type, point.name): point.instance
+                for point in points
+                if point.instance is not None
+            },
+            present=store.points,
+        )
         return [
             PlannedObject(
                 kind := class_of(point).object_type,

@@ -156,8 +156,8 @@ class Key(Model):
 class Point(Model):
     """One value of a meter: which data record it is, and how it is offered.
 
-    The record is named by what it says, never by its position. ``modifiers`` None means that none
-    are asked for: a record without any goes before one that has some.
+    The record is named by what it says, never by its position. ``modifiers`` None takes only a
+    record that has none, as [] does.
     """
 
     quantity: QuantityWord | None = Field(
@@ -175,8 +175,8 @@ class Point(Model):
     )
     modifiers: Modifiers | None = Field(
         default=None,
-        description="What the record adds to its quantity, in the words that `read` shows; [] "
-        "takes only a record that adds nothing.",
+        description="What the record adds to its quantity, in the words that `read` shows; "
+        "without it, only a record that adds nothing is taken.",
     )
     dif: Dif | None = Field(
         default=None,

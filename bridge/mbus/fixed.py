@@ -125,12 +125,13 @@ def _counter(
     vib: bytes, data: bytes, row: Row, *, binary: bool, reverse: bool, storage: int
 ) -> DataRecord:
     value: Value = data
-    invalid = None
+    invalid = step = None
     if not row.raw:
         ordered = data[::-1] if reverse else data
         number, invalid = decode_int(ordered) if binary else decode_bcd(ordered, signed=False)
         scale = scale_of(Decimal(1), row.exponent)
-        value = number if number is None or scale is None else EXACT.multiply(number, scale)
+        step = None if number is None else scale or Decimal(1)
+        value = number if number is None or step is None else EXACT.multiply(number, step)
     return DataRecord(
         b"",
         vib,
@@ -143,4 +144,5 @@ def _counter(
         row.unit,
         value,
         invalid=invalid,
+        step=step,
     )

@@ -61,7 +61,8 @@ class DataRecord:
     where the meter has none, and then ``invalid`` says why. Bytes that have no other meaning
     (containers, profiles) stay bytes, as on the wire. ``unit_text`` is the text of a plain-text
     VIF that names no unit of ours. ``modifiers`` are the labels of the combinable VIFEs, in their
-    order. ``ordinal`` counts records with the same DIB and VIB in one telegram, from 1.
+    order. ``ordinal`` counts records with the same DIB and VIB in one telegram, from 1. ``step`` is
+    the least by which an integer or BCD value can change, in ``unit``; a real has no such thing.
     """
 
     dib: bytes
@@ -78,6 +79,7 @@ class DataRecord:
     invalid: str | None = None
     ordinal: int = 1
     unit_text: str = ""
+    step: Decimal | None = None
 
     @property
     def key(self) -> str:
@@ -99,6 +101,9 @@ class RecordError:
 
     def __str__(self) -> str:
         return f"byte {self.offset}: {self.reason}: {self.data.hex().upper()}"
+
+
+_ONE = Decimal(1)
 
 
 class Records(NamedTuple):
@@ -290,6 +295,7 @@ def _record(dib: bytes, vib: bytes, data: bytes, extent: _Extent, ordinal: int) 
     data_field, function, storage, tariff, subunit = decode_dib(dib)
     says = decode_vib(extent.codes, extent.text)
     value, invalid = decode_value(data_field, data, says)
+    counted = isinstance(value, Decimal) and data_field != DataField.REAL32
     return DataRecord(
         dib,
         vib,
@@ -305,6 +311,7 @@ def _record(dib: bytes, vib: bytes, data: bytes, extent: _Extent, ordinal: int) 
         invalid,
         ordinal,
         says.unit_text,
+        (says.scale or _ONE) if counted else None,
     )
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -22,6 +22,21 @@ from bridge.errors import BridgeError
 
 # ASHRAE 135, 12.1.1: 22 bits, of which the highest is the wildcard.
 INSTANCES = 4_194_303
+
+
+# How long to wait for another process that writes, in seconds. The event loop waits, too.
+BUSY_TIMEOUT = 0.2
+
+_RIGHTS = "give the user that runs the bridge the right to write it, and its folder"
+_REMEDIES = {
+    "SQLITE_READONLY": _RIGHTS,
+    "SQLITE_CANTOPEN": _RIGHTS,
+    "SQLITE_PERM": _RIGHTS,
+    "SQLITE_FULL": "make room on the disk",
+    "SQLITE_IOERR": "check the disk and its free space",
+    "SQLITE_BUSY": "another process is writing it: is a second bridge running with this state?",
+    "SQLITE_LOCKED": "another process is writing it: is a second bridge running with this state?",
+}
 
 
 class LedgerError(BridgeError):
@@ -34,7 +49,7 @@ class InstanceTakenError(LedgerError):
     def __init__(self, object_type: str, instance: int, name: str, owner: str) -> None:
         super().__init__(
             f"{name} asks for {object_type} {instance}, which belongs to {owner}; choose another "
-            "instance, or remove the ledger if no BMS knows this device yet"
+            "instance for one of the two"
         )
         self.object_type = object_type
         self.instance = instance
@@ -59,7 +74,9 @@ class Ledger:
         """
         self._path = path
         try:
-            self._connection = sqlite3.connect(path or ":memory:", isolation_level=None)
+            self._connection = sqlite3.connect(
+                path or ":memory:", timeout=BUSY_TIMEOUT, isolation_level=None
+            )
             self._connection.execute("PRAGMA journal_mode=WAL")
             self._connection.execute("PRAGMA synchronous=FULL")
             self._connection.execute(
@@ -76,10 +93,7 @@ class Ledger:
             self._owners: dict[tuple[str, int], str] = {}
             self._load()
         except sqlite3.Error as error:
-            raise LedgerError(
-                f"{path}: the ledger of object identifiers cannot be used ({error}); restore it "
-                "from a backup, or move it away to begin a new one"
-            ) from error
+            raise _explain(path, error) from error
 
     @classmethod
     def copy_of(cls, path: Path | None) -> Ledger:
@@ -93,14 +107,13 @@ class Ledger:
         copy = cls(None)
         if path is None or not path.exists():
             return copy
+        # Without a write-ahead log nothing is left to merge, and reading needs no right to write.
+        how = "mode=ro" if Path(f"{path}-wal").exists() else "immutable=1"
         try:
-            with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as file:
+            with closing(sqlite3.connect(f"{path.absolute().as_uri()}?{how}", uri=True)) as file:
                 file.backup(copy._connection)
         except sqlite3.Error as error:
-            raise LedgerError(
-                f"{path}: the ledger of object identifiers cannot be read ({error}); restore it "
-                "from a backup, or move it away to begin a new one"
-            ) from error
+            raise _explain(path, error) from error
         copy._load()
         return copy
 
@@ -142,6 +155,47 @@ class Ledger:
         self._owners[object_type, instance] = name
         return instance
 
+    def reserve(self, wanted: Mapping[tuple[str, str], int], present: Collection[str] = ()) -> None:
+        """Give the user's own choices of instances, all of one configuration at once.
+
+        They go before what was given by hash, and before what names hold that are gone.
+
+        Args:
+            wanted: instance by object type and point name.
+            present: names of all points of the configuration.
+
+        Raises:
+            InstanceTakenError: two of them clash, or one belongs to another point that is there.
+            LedgerError: the file cannot be written.
+        """
+        chosen: dict[tuple[str, int], str] = {}
+        for (object_type, name), instance in wanted.items():
+            owner = chosen.setdefault((object_type, instance), name)
+            if owner == name:
+                owner = self._owners.get((object_type, instance), name)
+                if owner not in present or (object_type, owner) in wanted:
+                    continue
+            if owner != name:
+                raise InstanceTakenError(object_type, instance, name, owner)
+        with self.transaction():
+            for (object_type, name), instance in wanted.items():
+                if self._instances.get((object_type, name)) != instance:
+                    self._free(object_type, name)
+                owner = self._owners.get((object_type, instance), name)
+                if owner != name:
+                    self._free(object_type, owner)
+            for (object_type, name), instance in wanted.items():
+                self.instance(object_type, name, instance)
+
+    def _free(self, object_type: str, name: str) -> None:
+        instance = self._instances.pop((object_type, name), None)
+        if instance is not None:
+            self._write(
+                "DELETE FROM objects WHERE object_type = ? AND instance = ?",
+                (object_type, instance),
+            )
+            del self._owners[object_type, instance]
+
     def remember(self, meter: str, name: str, definition: str) -> None:
         """Keep what is needed to offer a found point again after a restart.
 
@@ -176,7 +230,11 @@ class Ledger:
             yield
         finally:
             # What was handed out is in use already, so it is kept whatever came after.
-            self._write("COMMIT", ())
+            try:
+                self._write("COMMIT", ())
+            except LedgerError:
+                self._connection.rollback()
+                raise
 
     def _load(self) -> None:
         rows = self._connection.execute("SELECT object_type, instance, name FROM objects")
@@ -188,7 +246,14 @@ class Ledger:
         try:
             self._connection.execute(statement, values)
         except sqlite3.Error as error:
-            raise LedgerError(
-                f"{self._path}: the ledger of object identifiers cannot be written ({error}); "
-                "check the free space and the rights of its folder"
-            ) from error
+            raise _explain(self._path, error) from error
+
+
+def _explain(path: Path | None, error: sqlite3.Error) -> LedgerError:
+    """An error of the database in words, with what to do about it."""
+    code = getattr(error, "sqlite_errorname", "")
+    remedies = (remedy for start, remedy in _REMEDIES.items() if code.startswith(start))
+    remedy = next(remedies, "restore it from a backup, or move it away to begin a new one")
+    return LedgerError(
+        f"{path}: the ledger of object identifiers cannot be used ({error}); {remedy}"
+    )

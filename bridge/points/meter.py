@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import datetime
 import json
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from typing import NamedTuple
 
+from bridge.mbus.address import SecondaryAddress
 from bridge.mbus.dif import Function
 from bridge.mbus.header import PERMANENT_ERROR
 from bridge.mbus.record import DataRecord
 from bridge.mbus.security import Security
 from bridge.mbus.telegram import Telegram
 from bridge.mbus.values import PartialDate
+from bridge.mbus.vif import EXACT
 from bridge.mbus.vife import OVERFLOW, UNDERFLOW
-from bridge.points.ledger import Ledger
+from bridge.points.ledger import Ledger, LedgerError
 from bridge.points.reading import Fault, Kind, Point, Reading, Value
 from bridge.points.select import Selector, find, kind_of, select
 from bridge.points.store import Store
 from bridge.units import NO_UNITS, Quantity, Unit, convert, convertible, default_unit, usual_unit
+
+log = logging.getLogger(__name__)
 
 # Points that every meter has; a user's point cannot take these names.
 ANSWERING = "answering"
@@ -71,6 +77,9 @@ class MeterPoints:
         self._store = store
         self._ledger = ledger
         self._points: dict[str, PointPlan] = {}
+        self._unconfirmed: set[str] = set()  # found once, and not in the ledger yet
+        self._identity: SecondaryAddress | None = None  # of the meter whose values are served
+        self._newcomer: SecondaryAddress | None = None  # who answered in its place, last time
         self._answered: float | None = None  # by the monotonic clock
 
     def offer(self) -> None:
@@ -84,11 +93,16 @@ class MeterPoints:
         self._add(SECONDARY_ADDRESS, Kind.TEXT, f"{about}: its secondary address", plan.address)
         planned = plan.points
         if planned is None:
-            remembered = self._ledger.remembered(plan.name)
-            planned = tuple(_plan_from_json(name, text) for name, text in remembered.items())
-            if not plan.all_storages:
-                planned = tuple(point for point in planned if not point.selector.storage)
+            planned = tuple(
+                point
+                for point in self._remembered()
+                if plan.all_storages or not point.selector.storage
+            )
+        counts = self._ledger.remembered(self._counts)
         for point in planned:
+            count = counts.get(point.name)
+            if point.selector.ordinal is not None and count is not None:
+                point = replace(point, selector=replace(point.selector, count=int(count)))
             self._offer_point(point)
 
     def withdraw(self) -> None:
@@ -108,18 +122,18 @@ class MeterPoints:
         Returns:
             The names of points that were found in this answer for the first time.
         """
-        first = telegrams[0]
         self._put(ANSWERING, True, at)
-        if first.header is not None and first.header.address is not None:
-            self._put(SECONDARY_ADDRESS, str(first.header.address), at)
+        if not self._is_ours(telegrams[0], at):
+            self._fail_all(Fault.FOREIGN_METER)
+            return []
         unread = next((t.security for t in telegrams if t.encrypted_unread), None)
         if unread is not None:
             self._fail_all(_FAULTS_OF_SECURITY[unread])
             return []
-        self._answered = now
         self._put(LAST_READ, datetime.datetime.fromtimestamp(at), at)
         records = [record for telegram in telegrams for record in telegram.records]
         new = self._find(records) if self.plan.points is None else []
+        self._count_equals(records)
         permanent_error = any(
             telegram.header is not None and telegram.header.status & PERMANENT_ERROR
             for telegram in telegrams
@@ -131,7 +145,9 @@ class MeterPoints:
                 self._store.fail(name, outcome)
             else:
                 fault = Fault.METER_ERROR if permanent_error else None
-                self._store.put(name, Reading(value=outcome, read_at=at, fault=fault))
+                self._store.put(name, Reading(outcome.value, at, fault, outcome.resolution))
+        # Last: were it set above, and something went wrong since, old values would look fresh.
+        self._answered = now
         return new
 
     def failed(self, fault: Fault, at: float) -> None:
@@ -158,7 +174,45 @@ class MeterPoints:
                 changed = True
         return changed
 
-    def _read(self, point: PointPlan, records: Sequence[DataRecord]) -> Value | Fault:
+    def _is_ours(self, telegram: Telegram, at: float) -> bool:
+        """Whether the meter that answers is the one whose values are served.
+
+        A damaged telegram in 256 passes its checksum, so another identity is believed only when it
+        comes twice. Then it is an exchanged meter, and takes over its objects, if it is of the
+        same kind; a water meter's count is never shown as a heat meter's.
+        """
+        header = telegram.header
+        address = None if header is None else header.address
+        if address is None:
+            return True
+        if self._identity is None:
+            self._identity = address
+        if address == self._identity:
+            self._newcomer = None
+            self._put(SECONDARY_ADDRESS, str(address), at)
+            return True
+        name = self.plan.name
+        same_kind = address.device_type == self._identity.device_type
+        if address != self._newcomer:
+            self._newcomer = address
+            log.warning(
+                "%s: %s answers in the place of %s; its values are held back until %s",
+                name,
+                address,
+                self._identity,
+                "it answers again"
+                if same_kind
+                else "the bridge is started again: it measures something else",
+            )
+            return False
+        if not same_kind:
+            return False
+        log.warning("%s: the meter was exchanged, %s for %s", name, address, self._identity)
+        self._identity, self._newcomer = address, None
+        self._put(SECONDARY_ADDRESS, str(address), at)
+        return True
+
+    def _read(self, point: PointPlan, records: Sequence[DataRecord]) -> _Outcome | Fault:
         record = select(point.selector, records)
         if isinstance(record, Fault):
             return record
@@ -168,32 +222,84 @@ class MeterPoints:
             return Fault.WRONG_KIND
         value = record.value
         if point.kind is Kind.TEXT:
-            return format(value, "f") if isinstance(value, Decimal) else str(value)
+            text = format(value, "f") if isinstance(value, Decimal) else str(value)
+            return _Outcome(text, None)
         if isinstance(value, Decimal):
-            value *= point.scale
-            unit = point.unit or NO_UNITS
-            if convertible(record.unit, unit):
-                return convert(value, record.unit, unit)
-            # A bare number (a pulse adapter's, say) is in whatever unit the user says.
-            return value if record.unit is Unit.NONE else Fault.WRONG_UNIT
+            return _number(record, value, point)
         if isinstance(value, bytes | PartialDate):
             return Fault.WRONG_KIND
-        return value
+        return _Outcome(value, None)
 
     def _find(self, records: Sequence[DataRecord]) -> list[str]:
+        known = {name: point.selector for name, point in self._points.items()}
         new: list[str] = []
-        with self._ledger.transaction():
-            for found in find(records, all_storages=self.plan.all_storages):
-                if found.name in self._points or found.record.invalid is not None:
-                    continue
-                unit = usual_unit(found.record.unit) if found.kind is Kind.NUMBER else NO_UNITS
-                point = PointPlan(
-                    name=found.name, selector=found.selector, kind=found.kind, unit=unit
-                )
-                self._ledger.remember(self.plan.name, point.name, _plan_to_json(point))
-                self._offer_point(point)
-                new.append(self._full(point.name))
+        confirmed = [
+            name
+            for name in self._unconfirmed
+            if not isinstance(select(known[name], records), Fault)
+        ]
+        for found in find(records, known, all_storages=self.plan.all_storages):
+            if found.record.invalid is not None:
+                continue
+            unit = _unit_of(found.record) if found.kind is Kind.NUMBER else NO_UNITS
+            point = PointPlan(found.name, found.selector, found.kind, unit)
+            self._offer_point(point)
+            self._unconfirmed.add(point.name)
+            new.append(self._full(point.name))
+        if confirmed:
+            self._remember(confirmed)
         return new
+
+    @property
+    def _counts(self) -> str:
+        """Where the ledger keeps how many records fitted a point with an ordinal."""
+        return f"{self.plan.name}:counts"
+
+    def _count_equals(self, records: Sequence[DataRecord]) -> None:
+        """Note, once, among how many equal records a user's ordinal counts.
+
+        When one of them goes, the others move up; without the count they would be taken for it.
+        """
+        for name, point in self._points.items():
+            selector = point.selector
+            if selector.ordinal is None or selector.count is not None:
+                continue
+            count = len(selector.among(records))
+            if count >= selector.ordinal:
+                self._points[name] = replace(point, selector=replace(selector, count=count))
+                self._write(self._counts, name, str(count))
+
+    def _write(self, key: str, name: str, text: str) -> None:
+        try:
+            self._ledger.remember(key, name, text)
+        except LedgerError as error:
+            log.error("%s: %s", self.plan.name, error)
+
+    def _remember(self, names: Sequence[str]) -> None:
+        """Keep points that a second answer has confirmed; one alone may have been damaged."""
+        try:
+            with self._ledger.transaction():
+                for name in names:
+                    text = _plan_to_json(self._points[name])
+                    self._ledger.remember(self.plan.name, name, text)
+        except LedgerError as error:
+            # The values go on; the next answer tries again.
+            log.error("%s: %s", self.plan.name, error)
+        else:
+            self._unconfirmed.difference_update(names)
+
+    def _remembered(self) -> Iterator[PointPlan]:
+        for name, text in self._ledger.remembered(self.plan.name).items():
+            try:
+                yield _plan_from_json(name, text)
+            except (KeyError, ValueError, TypeError) as error:
+                log.warning(
+                    "%s: the ledger holds a point %s that this version does not understand (%r); "
+                    "it is left out until the meter tells it again",
+                    self.plan.name,
+                    name,
+                    error,
+                )
 
     def _offer_point(self, point: PointPlan) -> None:
         quantity = point.selector.quantity
@@ -253,6 +359,36 @@ _FAULTS_OF_SECURITY = {
 }
 
 
+class _Outcome(NamedTuple):
+    """A point's value, and the step in which it can change; see `Reading`."""
+
+    value: Value
+    resolution: Decimal | None
+
+
+def _number(record: DataRecord, value: Decimal, point: PointPlan) -> _Outcome | Fault:
+    unit = point.unit or NO_UNITS
+    step = record.step
+    value = EXACT.multiply(value, point.scale)
+    step = None if step is None else EXACT.multiply(step, abs(point.scale))
+    if convertible(record.unit, unit):
+        step = None if step is None else convert(step, record.unit, unit)
+        return _Outcome(convert(value, record.unit, unit), step)
+    if record.unit is Unit.NONE and default_unit(record.quantity) == NO_UNITS:
+        # A bare count (a pulse adapter's, say) is in whatever unit the user says.
+        return _Outcome(value, step)
+    return Fault.WRONG_UNIT
+
+
+def _unit_of(record: DataRecord) -> str:
+    """The unit in which a found number is offered."""
+    usual = default_unit(record.quantity)
+    # Of durations, the quantity knows which unit is natural: an operating time in hours.
+    if record.unit is Unit.SECOND and convertible(record.unit, usual):
+        return usual
+    return usual_unit(record.unit)
+
+
 def _source(selector: Selector) -> str:
     """A selector in words, for a description."""
     words: list[str] = []
@@ -292,6 +428,8 @@ def _plan_to_json(point: PointPlan) -> str:
             "unit_text": selector.unit_text,
             "ordinal": selector.ordinal,
             "count": selector.count,
+            "like": None if selector.like is None else selector.like.hex(),
+            "alone": selector.alone,
         }
     )
 
@@ -312,5 +450,7 @@ def _plan_from_json(name: str, text: str) -> PointPlan:
             unit_text=fields["unit_text"],
             ordinal=fields["ordinal"],
             count=fields["count"],
+            like=bytes.fromhex(fields["like"]),
+            alone=fields["alone"],
         ),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
 
@@ -75,12 +75,15 @@ class Reading:
 
     ``value`` stays the last good one while ``fault`` is set, and is None only where nothing good
     was ever read. ``read_at`` is the wall-clock time (seconds since 1970) at which ``value`` was
-    read.
+    read. ``resolution`` is the smallest step that the meter can tell, in the point's unit: it
+    follows from the record's coding, not from the digits of one value. None where the coding has
+    no step (a floating-point number) or there is no number.
     """
 
     value: Value | None
     read_at: float | None
     fault: Fault | None
+    resolution: Decimal | None = field(default=None, compare=False)
 
 
 NEVER_READ = Reading(value=None, read_at=None, fault=Fault.NEVER_READ)

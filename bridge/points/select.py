@@ -8,10 +8,13 @@ adds a record, or changes its range, moves nothing.
 from __future__ import annotations
 
 import datetime
+import itertools
 import re
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from types import MappingProxyType
 
 from bridge.mbus.dif import Function
 from bridge.mbus.record import DataRecord
@@ -103,9 +106,16 @@ def _slug(text: str) -> str:
 class Selector:
     """How a point names its record; None means that it does not matter.
 
+    ``modifiers`` None takes only a record without any, unless ``vib`` says them: a limit, or the
+    count of its exceeds, must never stand in for the value itself.
+
     ``dib`` and ``vib`` are the bytes themselves, for records that no words describe. ``ordinal``
     counts from 1 among the records that fit, for meters that send the same thing several times;
     ``count`` is how many of them there were when the point was made.
+
+    ``like`` are the bytes (DIB and VIB) that the record of a found point had. They tell it from
+    others that say the same in another range; ``alone`` says that there were none, so that a meter
+    which changes its range is followed.
     """
 
     quantity: Quantity | None = None
@@ -119,8 +129,29 @@ class Selector:
     vib: bytes | None = None
     ordinal: int | None = None
     count: int | None = None
+    like: bytes | None = None
+    alone: bool = False
+
+    @classmethod
+    def found(cls, record: DataRecord, ordinal: int, count: int, *, alone: bool) -> Selector:
+        """The selector of a point that is made for one record of an answer."""
+        identity = Identity.of(record)
+        return cls(
+            quantity=identity.quantity,
+            function=identity.function,
+            storage=identity.storage,
+            tariff=identity.tariff,
+            subunit=identity.subunit,
+            modifiers=identity.modifiers,
+            unit_text=identity.unit_text,
+            ordinal=ordinal,
+            count=count,
+            like=record.dib + record.vib,
+            alone=alone,
+        )
 
     def fits(self, record: DataRecord) -> bool:
+        modifiers = () if self.modifiers is None and self.vib is None else self.modifiers
         return all(
             wanted is None or wanted == present
             for wanted, present in (
@@ -129,21 +160,25 @@ class Selector:
                 (self.storage, record.storage),
                 (self.tariff, record.tariff),
                 (self.subunit, record.subunit),
-                (self.modifiers, record.modifiers),
+                (modifiers, record.modifiers),
                 (self.unit_text, record.unit_text),
                 (self.dib, record.dib),
                 (self.vib, record.vib),
             )
         )
 
+    def among(self, records: Sequence[DataRecord]) -> list[DataRecord]:
+        """All records that fit; of a found point, those with the bytes that it was made for."""
+        fitting = [record for record in records if self.fits(record)]
+        if self.like is None:
+            return fitting
+        same = [record for record in fitting if record.dib + record.vib == self.like]
+        return same if same or not self.alone else fitting
+
 
 def select(selector: Selector, records: Sequence[DataRecord]) -> DataRecord | Fault:
     """The one record that a selector names, or why there is none."""
-    fitting = [record for record in records if selector.fits(record)]
-    if selector.modifiers is None and len(fitting) > 1:
-        # "power" beside "power of phase L1": who says nothing of phases means the first.
-        plain = [record for record in fitting if not record.modifiers]
-        fitting = plain or fitting
+    fitting = selector.among(records)
     if not fitting:
         return Fault.RECORD_MISSING
     if selector.count is not None and len(fitting) != selector.count:
@@ -196,13 +231,47 @@ def kind_of_quantity(quantity: Quantity) -> Kind:
     return _DATE_QUANTITIES.get(quantity, Kind.NUMBER)
 
 
-def find(records: Iterable[DataRecord], *, all_storages: bool) -> list[Found]:
-    """The points that a meter's answer offers by itself.
+def find(
+    records: Sequence[DataRecord],
+    known: Mapping[str, Selector] = MappingProxyType({}),
+    *,
+    all_storages: bool,
+) -> list[Found]:
+    """The points that a meter's answer offers by itself, and that are not known yet.
 
     Args:
         records: the data records of one whole answer.
+        known: the selectors of points that were found before, by name.
         all_storages: also those of the past (storage number above 0).
     """
+    claimed: set[int] = set()
+    for selector in known.values():
+        record = select(selector, records)
+        # As long as it is open which record is whose, none of them is a new one.
+        mine = selector.among(records) if isinstance(record, Fault) else [record]
+        claimed.update(map(id, mine))
+    found: list[Found] = []
+    taken = set(known)
+    for identity, group in _groups(records, all_storages=all_storages).items():
+        keys = Counter(record.dib + record.vib for record in group)
+        seen: Counter[bytes] = Counter()
+        for record in group:
+            key = record.dib + record.vib
+            seen[key] += 1
+            kind = kind_of(record)
+            if kind is None or id(record) in claimed:
+                continue
+            name = _free_name(identity.slug(), taken)
+            taken.add(name)
+            selector = Selector.found(record, seen[key], keys[key], alone=len(keys) == 1)
+            found.append(Found(name=name, selector=selector, record=record, kind=kind))
+    return found
+
+
+def _groups(
+    records: Iterable[DataRecord], *, all_storages: bool
+) -> dict[Identity, list[DataRecord]]:
+    """The records worth offering; together those that say the same."""
     groups: dict[Identity, list[DataRecord]] = {}
     for record in records:
         if record.quantity in _MEANINGLESS or record.quantity in SECRET_QUANTITIES:
@@ -210,34 +279,9 @@ def find(records: Iterable[DataRecord], *, all_storages: bool) -> list[Found]:
         if record.storage and not all_storages:
             continue
         groups.setdefault(Identity.of(record), []).append(record)
-    found: list[Found] = []
-    taken: set[str] = set()
-    for identity, group in groups.items():
-        for ordinal, record in enumerate(group, start=1):
-            kind = kind_of(record)
-            if kind is None:
-                continue
-            name = identity.slug() if ordinal == 1 else f"{identity.slug()}-{ordinal}"
-            if name in taken:
-                # Modifiers that differ only in signs the slug drops; the bytes tell them apart.
-                name = f"{name}-{record.dib.hex()}{record.vib.hex()}"
-            taken.add(name)
-            found.append(
-                Found(
-                    name=name,
-                    selector=Selector(
-                        quantity=identity.quantity,
-                        function=identity.function,
-                        storage=identity.storage,
-                        tariff=identity.tariff,
-                        subunit=identity.subunit,
-                        modifiers=identity.modifiers,
-                        unit_text=identity.unit_text,
-                        ordinal=ordinal,
-                        count=len(group),
-                    ),
-                    record=record,
-                    kind=kind,
-                )
-            )
-    return found
+    return groups
+
+
+def _free_name(slug: str, taken: Container[str]) -> str:
+    names = (slug if n == 1 else f"{slug}-{n}" for n in itertools.count(1))
+    return next(name for name in names if name not in taken)

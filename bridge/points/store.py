@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import logging
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Protocol
 
 from bridge.errors import BridgeError
 from bridge.points.reading import NEVER_READ, Fault, Point, Reading
+
+log = logging.getLogger(__name__)
 
 
 class DuplicatePointError(BridgeError):
@@ -67,14 +70,12 @@ class Store:
             raise DuplicatePointError(point.name)
         self._points[point.name] = point
         self._readings[point.name] = reading
-        for watcher in self._watchers:
-            watcher.point_added(point, reading)
+        self._tell(lambda watcher: watcher.point_added(point, reading))
 
     def remove(self, name: str) -> None:
         point = self._points.pop(name)
         del self._readings[name]
-        for watcher in self._watchers:
-            watcher.point_removed(point)
+        self._tell(lambda watcher: watcher.point_removed(point))
 
     def put(self, name: str, reading: Reading) -> None:
         """Take a new reading, good or not."""
@@ -82,8 +83,16 @@ class Store:
             return
         self._readings[name] = reading
         point = self._points[name]
+        self._tell(lambda watcher: watcher.reading_changed(point, reading))
+
+    def _tell(self, what: Callable[[Watcher], None]) -> None:
         for watcher in self._watchers:
-            watcher.reading_changed(point, reading)
+            try:
+                what(watcher)
+            except Exception:
+                # The next point's reading must be taken all the same: left out, it would stay
+                # what it was, and look fresh.
+                log.exception("a watcher of the points failed")
 
     def fail(self, name: str, fault: Fault) -> None:
         """Mark a point's reading as not to be trusted; the last good value stays."""

@@ -81,6 +81,49 @@ def test_an_instance_that_belongs_to_another_point_is_refused_by_name() -> None:
         ledger.instance("analog-input", "heat-2.energy", 5)
 
 
+def test_a_configuration_may_exchange_two_instances() -> None:
+    ledger = Ledger(None)
+    ledger.reserve({("analog-input", "a"): 1, ("analog-input", "b"): 2}, ["a", "b"])
+    ledger.reserve({("analog-input", "a"): 2, ("analog-input", "b"): 1}, ["a", "b"])
+    assert ledger.instance("analog-input", "a") == 2
+    assert ledger.instance("analog-input", "b") == 1
+
+
+def test_a_point_that_is_gone_gives_way_to_the_users_choice(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "ledger")
+    ledger.reserve({("analog-input", "old-name"): 7}, ["old-name"])
+    ledger.reserve({("analog-input", "new-name"): 7}, ["new-name"])
+    ledger.close()
+    assert Ledger(tmp_path / "ledger").instance("analog-input", "new-name") == 7
+
+
+def test_a_point_that_is_there_gives_way_to_nobody() -> None:
+    ledger = Ledger(None)
+    instance = ledger.instance("analog-input", "heat-1.energy")
+    with pytest.raises(InstanceTakenError, match=r"belongs to heat-1\.energy"):
+        ledger.reserve({("analog-input", "other"): instance}, ["other", "heat-1.energy"])
+    assert ledger.instance("analog-input", "heat-1.energy") == instance
+
+
+def test_two_choices_of_one_instance_are_refused() -> None:
+    with pytest.raises(InstanceTakenError):
+        Ledger(None).reserve({("analog-input", "a"): 1, ("analog-input", "b"): 1})
+
+
+def test_a_copy_is_read_without_the_right_to_write_and_changes_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "ledger"
+    ledger = Ledger(path)
+    instance = ledger.instance("analog-input", "heat-1.energy", 5)
+    copies = [Ledger.copy_of(path)]
+    ledger.close()
+    copies.append(Ledger.copy_of(path))
+    for copy in copies:
+        assert copy.instance("analog-input", "heat-1.energy") == instance
+        copy.instance("analog-input", "new", 6)
+    assert Ledger.copy_of(path).instance("analog-input", "other", 6) == 6
+    assert Ledger.copy_of(tmp_path / "missing").instance("analog-input", "x", 1) == 1
+
+
 def test_the_wildcard_instance_is_never_given() -> None:
     assert INSTANCES == 4_194_303
     assert max(preferred_instance(str(n)) for n in range(10_000)) < INSTANCES
@@ -118,5 +161,5 @@ def test_a_file_that_is_no_ledger_is_said_and_left_alone(tmp_path: Path) -> None
 
 
 def test_a_folder_that_is_not_there_is_said(tmp_path: Path) -> None:
-    with pytest.raises(LedgerError, match="cannot be used"):
+    with pytest.raises(LedgerError, match="the right to write it"):
         Ledger(tmp_path / "missing" / "ledger")

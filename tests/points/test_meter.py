@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import datetime
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
-from bridge.mbus.address import parse_secondary
+from bridge.mbus.address import SecondaryAddress, parse_secondary
 from bridge.mbus.frame import LongFrame
 from bridge.mbus.header import encode_header
 from bridge.mbus.telegram import Telegram, decode_telegram
@@ -186,13 +188,114 @@ def test_a_record_that_comes_later_becomes_a_point_then() -> None:
 def test_found_points_are_there_after_a_restart_before_the_meter_answers(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path / "ledger")
     first = House(FOUND, ledger)
-    first.meter.answered(answer("0C 06 78 56 34 12  02 FD 48 E6 00  02 FD 48 E7 00"), AT, NOW)
+    told = answer("0C 06 78 56 34 12  02 FD 48 E6 00  02 FD 48 E7 00")
+    first.meter.answered(told, AT, NOW)
+    first.meter.answered(told, AT, NOW)
     ledger.close()
     again = House(FOUND, Ledger(tmp_path / "ledger"))
     assert again.store.points == first.store.points
     assert again.reading("voltage-2") == Reading(None, None, Fault.NEVER_READ)
     again.meter.failed(Fault.NO_ANSWER, AT)
     assert again.reading("voltage-2").fault is Fault.NO_ANSWER
+
+
+def test_a_point_is_kept_only_when_a_second_answer_confirms_it(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "ledger")
+    house = House(FOUND, ledger)
+    house.meter.answered(answer("0C 06 78 56 34 12  04 13 01 00 00 00"), AT, NOW)
+    house.meter.answered(answer("0C 06 78 56 34 12"), AT, NOW)
+    assert list(ledger.remembered("heat-1")) == ["energy"]
+
+
+def test_a_ledger_that_cannot_be_written_costs_no_value(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    ledger = Ledger(tmp_path / "ledger")
+    house = House(FOUND, ledger)
+    house.meter.answered(answer("0C 06 78 56 34 12"), AT, NOW)
+    with closing(sqlite3.connect(tmp_path / "ledger", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        house.meter.answered(answer("0C 06 79 56 34 12"), AT, NOW)
+        assert house.reading("energy") == Reading(Decimal(12345679), AT, None)
+        assert "is a second bridge running" in caplog.text
+        other.execute("ROLLBACK")
+    house.meter.answered(answer("0C 06 80 56 34 12"), AT, NOW)
+    assert list(ledger.remembered("heat-1")) == ["energy"]
+
+
+def test_what_another_version_wrote_into_the_ledger_is_left_out_and_said(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    ledger = Ledger(None)
+    ledger.remember("heat-1", "energy", '{"kind": "colour"}')
+    house = House(FOUND, ledger)
+    assert "energy" not in house.store.points
+    assert "does not understand" in caplog.text
+
+
+def test_an_ordinal_counts_among_as_many_as_there_were(tmp_path: Path) -> None:
+    point = PointPlan("u", Selector(quantity=Quantity.VOLTAGE, ordinal=1), Kind.NUMBER)
+    ledger = Ledger(tmp_path / "ledger")
+    house = House(planned(point), ledger)
+    house.meter.answered(answer("02 FD 48 E6 00  02 FD 48 E7 00"), AT, NOW)
+    assert house.reading("u").value == Decimal("23.0")
+    house.meter.answered(answer("02 FD 48 E7 00"), AT, NOW)
+    assert house.reading("u") == Reading(Decimal("23.0"), AT, Fault.AMBIGUOUS)
+    again = House(planned(point), ledger)
+    again.meter.answered(answer("02 FD 48 E7 00"), AT, NOW)
+    assert again.reading("u").fault is Fault.AMBIGUOUS
+
+
+OTHER_HEAT = parse_secondary("87654321-KAM-1B-04")
+WATER = parse_secondary("12345678-KAM-1B-07")
+
+
+def answer_of(meter: SecondaryAddress, records: str) -> list[Telegram]:
+    data = encode_header(meter, 5) + bytes.fromhex(records)
+    return [decode_telegram(LongFrame(0x08, 2, 0x72, data))]
+
+
+def test_another_identity_is_believed_only_when_it_comes_twice(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    house = House(planned(ENERGY))
+    house.meter.answered(answer("0C 06 78 56 34 12"), AT, NOW)
+    house.meter.answered(answer_of(OTHER_HEAT, "0C 06 01 00 00 00"), AT + 1, NOW + 1)
+    assert house.reading("energy") == Reading(Decimal(12345678), AT, Fault.FOREIGN_METER)
+    house.meter.answered(answer("0C 06 79 56 34 12"), AT + 2, NOW + 2)
+    assert house.reading("energy").fault is None, "it was damage"
+    house.meter.answered(answer_of(OTHER_HEAT, "0C 06 01 00 00 00"), AT + 3, NOW + 3)
+    house.meter.answered(answer_of(OTHER_HEAT, "0C 06 02 00 00 00"), AT + 4, NOW + 4)
+    assert house.reading("energy") == Reading(Decimal(2), AT + 4, None)
+    assert house.reading("secondary-address").value == str(OTHER_HEAT)
+    assert "the meter was exchanged" in caplog.text
+
+
+def test_a_meter_of_another_kind_never_serves_its_values_under_the_old_name() -> None:
+    house = House(planned(ENERGY))
+    house.meter.answered(answer("0C 06 78 56 34 12"), AT, NOW)
+    for n in range(5):
+        house.meter.answered(answer_of(WATER, "0C 06 01 00 00 00"), AT + n, NOW + n)
+    assert house.reading("energy") == Reading(Decimal(12345678), AT, Fault.FOREIGN_METER)
+    assert house.reading("secondary-address").value == str(HEAT)
+
+
+@pytest.mark.parametrize(
+    ("records", "scale", "resolution"),
+    [
+        ("0C 05 00 00 00 00", "1", "0.1"),
+        ("04 06 0A 00 00 00", "1", "1"),
+        ("04 06 0A 00 00 00", "0.5", "0.5"),
+        ("05 06 00 00 C0 40", "1", None),
+    ],
+)
+def test_the_resolution_is_the_codings_and_not_the_first_values(
+    records: str, scale: str, resolution: str | None
+) -> None:
+    house = House(planned(replace(ENERGY, scale=Decimal(scale))))
+    house.meter.answered(answer(records), AT, NOW)
+    expected = None if resolution is None else Decimal(resolution)
+    assert house.reading("energy").resolution == expected
 
 
 def test_a_meter_that_is_withdrawn_leaves_nothing() -> None:

@@ -32,7 +32,14 @@ def test_who_names_no_modifiers_means_the_record_without_any() -> None:
     assert select(Selector(quantity=Quantity.VOLUME), VOLUMES) is VOLUMES[0]
     chosen = Selector(quantity=Quantity.VOLUME, modifiers=backward.modifiers)
     assert select(chosen, VOLUMES) is backward
-    assert select(Selector(quantity=Quantity.VOLUME), [backward]) is backward
+
+
+def test_a_limit_never_stands_in_for_the_value_itself() -> None:
+    temperature = Selector(quantity=Quantity.FLOW_TEMPERATURE)
+    # The number of exceeds of the lower limit, and the limit.
+    assert select(temperature, records("01 DA 41 03")) is Fault.RECORD_MISSING
+    assert select(temperature, records("02 DA 40 F4 01")) is Fault.RECORD_MISSING
+    assert select(Selector(vib=bytes.fromhex("DA 41")), records("01 DA 41 03")) is not None
 
 
 def test_a_meter_that_adds_records_and_changes_its_range_moves_nothing() -> None:
@@ -83,9 +90,39 @@ def test_equal_records_are_told_apart_by_their_count_or_not_at_all() -> None:
     one, other = find(twice, all_storages=False)
     assert (one.name, other.name) == ("voltage", "voltage-2")
     assert select(other.selector, twice) is twice[1]
-    # One is gone now: whose is it?
+    # One is gone now. Whose is the other?
     assert select(one.selector, twice[:1]) is Fault.AMBIGUOUS
     assert select(other.selector, twice[:1]) is Fault.AMBIGUOUS
+
+
+def test_records_that_differ_in_their_bytes_are_told_apart_whatever_their_order() -> None:
+    litres_first = records("04 13 01 00 00 00   0C 16 00 05 00 00")
+    one, other = find(litres_first, all_storages=False)
+    assert (one.name, other.name) == ("volume", "volume-2")
+    cubic_metres_first = records("0C 16 00 05 00 00   04 13 01 00 00 00")
+    assert select(one.selector, cubic_metres_first) is cubic_metres_first[1]
+    assert select(other.selector, cubic_metres_first) is cubic_metres_first[0]
+    assert select(one.selector, cubic_metres_first[:1]) is Fault.RECORD_MISSING
+
+
+def test_a_lone_record_is_followed_when_the_meter_changes_its_range() -> None:
+    (one,) = find(records("04 13 01 00 00 00"), all_storages=False)
+    larger = records("04 15 01 00 00 00")
+    assert select(one.selector, larger) is larger[0]
+
+
+def test_a_record_that_comes_in_between_gets_a_name_of_its_own_and_moves_nobody() -> None:
+    before = records("02 FD 48 E6 00   04 13 01 00 00 00")
+    known = {one.name: one.selector for one in find(before, all_storages=False)}
+    after = records("0C 16 00 05 00 00   02 FD 48 E6 00   04 13 01 00 00 00")
+    assert [one.name for one in find(after, known, all_storages=False)] == ["volume-2"]
+    assert select(known["volume"], after) is after[2]
+
+
+def test_what_is_left_of_equal_records_is_no_new_point() -> None:
+    twice = records("02 FD 48 E6 00   02 FD 48 E7 00")
+    known = {one.name: one.selector for one in find(twice, all_storages=False)}
+    assert find(twice[:1], known, all_storages=False) == []
 
 
 def test_every_found_point_finds_its_own_record_again() -> None:
