@@ -29,6 +29,9 @@ log = logging.getLogger(__name__)
 # How often values are looked at for their age, in seconds: the most by which one is late in fault.
 AGE_CHECK = 1.0
 
+# Seconds until a bus whose polling has ended in an error is polled again.
+RESTART_PAUSE = 10.0
+
 LEDGER_FILE = "ledger.sqlite"
 
 _FAULTS = {
@@ -115,7 +118,7 @@ class Bridge:
             await self.stop()
             raise
         for name, segment in self._segments.items():
-            self._tasks.append(asyncio.create_task(segment.run(), name=f"segment {name}"))
+            self._tasks.append(asyncio.create_task(_keep_running(segment), name=f"bus {name}"))
         self._tasks.append(asyncio.create_task(self._watch_age(), name="age"))
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -186,6 +189,16 @@ class Bridge:
                 except Exception:
                     # The others' values grow old as well, and must be marked.
                     log.exception("%s: an error in the bridge, looking at its age", name)
+
+
+async def _keep_running(segment: Segment) -> None:
+    """Poll a bus; should that end in a mistake of ours, begin anew, and let the others be."""
+    while True:
+        try:
+            await segment.run()
+        except Exception:
+            log.exception("%s: polling has ended in an error", segment.settings.name)
+        await asyncio.sleep(RESTART_PAUSE)
 
 
 def _lock(state: Path) -> IO[bytes]:
