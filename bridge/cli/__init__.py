@@ -9,10 +9,19 @@ import os
 import sys
 
 from bridge.cli.commands import app
+from bridge.cli.errors import UsageError
+from bridge.cli.output import say
 from bridge.config import ConfigError
+from bridge.config.keys import KeyTextError
 from bridge.errors import BridgeError
+from bridge.mbus.errors import AddressError
+from bridge.transport import PortError
 
 __all__ = ["main"]
+
+
+# What the user wrote and nothing was done with yet.
+_WRONG_USAGE = (UsageError, AddressError, KeyTextError, PortError)
 
 
 def main() -> None:
@@ -20,11 +29,11 @@ def main() -> None:
     try:
         app(prog_name="mbus-bacnet")
     except ConfigError as error:
-        print(error, file=sys.stderr)  # noqa: T201
+        say(str(error))
         sys.exit(2)
     except BridgeError as error:
-        print(f"mbus-bacnet: {error}", file=sys.stderr)  # noqa: T201
-        sys.exit(1)
+        say(f"mbus-bacnet: {error}")
+        sys.exit(2 if isinstance(error, _WRONG_USAGE) else 1)
     except BrokenPipeError:
         # `mbus-bacnet ... | head` has seen enough. Python would complain once more at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

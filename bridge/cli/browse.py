@@ -5,35 +5,22 @@ from __future__ import annotations
 import asyncio
 import datetime
 from decimal import Decimal
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import simplejson
 import typer
 
-from bridge.bacnet.client import BrowsedValue, Browser, DeviceFound, ObjectValue
-from bridge.bacnet.units import symbol
+from bridge.cli.errors import UsageError
+from bridge.cli.names import counted, short_object
 from bridge.cli.options import Format, FormatOption
-from bridge.cli.output import out, say, table, write
+from bridge.cli.output import Rows, out, say, write
 from bridge.errors import BridgeError
 
-_ABBREVIATIONS = {
-    "accumulator": "ACC",
-    "analog-input": "AI",
-    "analog-output": "AO",
-    "analog-value": "AV",
-    "binary-input": "BI",
-    "binary-output": "BO",
-    "binary-value": "BV",
-    "characterstring-value": "CSV",
-    "date-value": "DV",
-    "datetime-value": "DTV",
-    "large-analog-value": "LAV",
-    "multi-state-input": "MSI",
-    "multi-state-output": "MSO",
-    "multi-state-value": "MSV",
-    "positive-integer-value": "PIV",
-    "time-value": "TV",
-}
+if TYPE_CHECKING:
+    from bridge.bacnet.client import BrowsedValue, Browser, DeviceFound, ObjectValue
+
+DEFAULT_PORT = 47808  # BACnet's (ASHRAE 135, annex J)
+LOOPBACK_TIMEOUT = 0.5  # seconds
 
 
 class NobodyError(BridgeError):
@@ -44,7 +31,7 @@ def browse(
     device: Annotated[
         str | None,
         typer.Argument(
-            metavar="[DEVICE]",
+            metavar="DEVICE",
             help="A device's instance number, or its address: host or host:port. All that answer, "
             "if none is named.",
         ),
@@ -57,27 +44,49 @@ def browse(
             "asks this machine alone.",
         ),
     ] = "127.0.0.1/8",
+    port: Annotated[
+        int,
+        typer.Option(metavar="NUMBER", min=1, max=65535, help="UDP port of the devices."),
+    ] = DEFAULT_PORT,
     timeout: Annotated[
-        float, typer.Option(min=0.1, max=60, help="Seconds to wait for answers.")
+        float,
+        typer.Option(metavar="SECONDS", min=0.1, max=60, help="How long to wait for answers."),
     ] = 2.0,
     format: FormatOption = Format.TEXT,
 ) -> None:
-    """Look at BACnet devices as a BMS does: Who-Is, object list, every value.
+    """Look at BACnet devices as a BMS does.
 
-    Examples: mbus-bacnet browse, mbus-bacnet browse 260001 --address 192.168.1.20/24, or
-    mbus-bacnet browse 192.168.1.10
+    Who-Is, the object list, and every value with its unit and reliability.
+
+    Examples:
+
+      mbus-bacnet browse
+      mbus-bacnet browse 260001 --address 192.168.1.20/24
+      mbus-bacnet browse 192.168.1.10 --format json
     """
-    asyncio.run(_browse(device, address, timeout, format))
+    from bridge.bacnet.errors import AddressError
+
+    try:
+        asyncio.run(_browse(device, address, port, timeout, format))
+    except AddressError as error:
+        raise UsageError(str(error)) from error
 
 
-async def _browse(device: str | None, address: str, timeout: float, format: Format) -> None:
-    async with Browser(address, timeout=timeout) as browser:
+async def _browse(
+    device: str | None, address: str, port: int, timeout: float, format: Format
+) -> None:
+    from bridge.bacnet.client import Browser
+
+    async with Browser(address, port=port, timeout=timeout) as browser:
+        # On this machine an answer takes no time: who is there has answered.
+        wait = min(timeout, LOOPBACK_TIMEOUT) if address.startswith("127.") else timeout
         if device is None:
-            # On this machine an answer takes no time: who is there has answered.
-            alone = address.startswith("127.")
-            found = await browser.discover(timeout=min(timeout, 0.5) if alone else timeout)
+            found = await browser.discover(timeout=wait)
+        elif device.isdecimal():
+            found = [await browser.find(device, timeout=wait)]
         else:
-            found = [await browser.find(device)]
+            complete = ":" in device or port == DEFAULT_PORT
+            found = [await browser.find(device if complete else f"{device}:{port}")]
         if not found:
             raise NobodyError(
                 f"no BACnet device answers Who-Is in the network of {address}; name another "
@@ -89,6 +98,8 @@ async def _browse(device: str | None, address: str, timeout: float, format: Form
 
 
 async def _show(browser: Browser, device: DeviceFound, format: Format) -> None:
+    from bridge.bacnet.units import symbol
+
     values = [value async for value in browser.read_objects(device)]
     if format is Format.JSON:
         write(
@@ -105,21 +116,21 @@ async def _show(browser: Browser, device: DeviceFound, format: Format) -> None:
         )
         return
     out.print(f"device {device.instance} at {device.address}", style="bold")
-    rows = table("object", "name", "value", "unit", "reliability")
+    rows = Rows("object", "name", "value", "unit", "reliability")
     for value in _by_meter(values):
         faulty = value.error or (value.status_flags is not None and value.status_flags.fault)
         reliability = "" if value.reliability == "no-fault-detected" else value.reliability
-        rows.add_row(
-            _short(value.identifier),
+        rows.add(
+            short_object(*value.identifier.split(",")),
             value.name,
             _text(value.value),
             "" if value.units == "no-units" else symbol(value.units),
             value.error or reliability,
             style="red" if faulty else None,
         )
-    out.print(rows)
+    rows.show()
     failing = sum(1 for value in values if value.status_flags and value.status_flags.fault)
-    say(f"{len(values)} objects, {failing} in fault")
+    say(f"{counted(len(values), 'object')}, {failing} in fault")
 
 
 def _by_meter(values: list[ObjectValue]) -> list[ObjectValue]:
@@ -128,12 +139,6 @@ def _by_meter(values: list[ObjectValue]) -> list[ObjectValue]:
     for value in values:
         groups.setdefault(value.name.rpartition(".")[0], []).append(value)
     return [value for group in groups.values() for value in group]
-
-
-def _short(identifier: str) -> str:
-    """analog-input,5 as AI 5, the way it is spoken of."""
-    object_type, _, instance = identifier.partition(",")
-    return f"{_ABBREVIATIONS.get(object_type, object_type)} {instance}"
 
 
 def _text(value: BrowsedValue) -> str:

@@ -2,30 +2,39 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import simplejson
 
-from bridge.app.bridge import LEDGER_FILE
-from bridge.app.objects import PlannedObject, planned_objects
-from bridge.app.plan import meters_of
+from bridge.cli.names import counted, short_object
 from bridge.cli.options import Config, Format, FormatOption
-from bridge.cli.output import out, say, table, write
+from bridge.cli.output import Rows, out, say, write
 from bridge.config.check import cycle_time
 from bridge.config.load import load_with_warnings
 from bridge.config.model import Bus, Site
 from bridge.config.values import format_duration
 from bridge.points.ledger import Ledger
 
+if TYPE_CHECKING:
+    from bridge.app.objects import PlannedObject
+
 # EN 13757-2: what a meter draws, in unit loads; most draw one.
 UNIT_LOADS_OF_A_METER = 1
 
 
 def check(config: Config, format: FormatOption = Format.TEXT) -> None:
-    """Read the file as run would; show every object, the load and the cycle of each bus.
+    """Read the site's file as run would, and show what comes of it.
 
-    Example: mbus-bacnet check site.yaml
+    Every error with its line and its remedy; else every object that a BMS will see, the load of
+    each bus, and how long one round on it takes. No bus is touched, and nothing is written.
+
+    Example:
+
+      mbus-bacnet check site.yaml
     """
+    from bridge.app.bridge import LEDGER_FILE
+    from bridge.app.objects import planned_objects
+
     site, warnings = load_with_warnings(config)
     ledger = Ledger.copy_of(site.state / LEDGER_FILE if site.state is not None else None)
     objects = planned_objects(site, ledger)
@@ -46,25 +55,25 @@ def check(config: Config, format: FormatOption = Format.TEXT) -> None:
     _show_open_meters(site, objects)
     for name, bus in site.buses.items():
         out.print(
-            f"bus {name}: {len(bus.meters)} meters, {len(bus.meters) * UNIT_LOADS_OF_A_METER} unit "
-            f"loads, about {cycle_time(bus):.1f} s a cycle at {bus.baudrate} baud",
-            markup=False,
+            f"bus {name}: {counted(len(bus.meters), 'meter')}, "
+            f"{counted(len(bus.meters) * UNIT_LOADS_OF_A_METER, 'unit load')}, "
+            f"about {cycle_time(bus):.1f} s a cycle at {bus.baudrate} baud"
         )
     for warning in warnings:
         say(str(warning))
-    say(f"{config}: no errors, {len(warnings)} warnings")
+    say(f"{config}: no errors, {counted(len(warnings), 'warning')}")
 
 
 def _show_objects(objects: list[PlannedObject]) -> None:
-    rows = table("object", "name", "unit", "from")
+    rows = Rows("object", "name", "unit", "from")
     for each in objects:
-        rows.add_row(
-            f"{each.object_type},{each.instance}",
+        rows.add(
+            short_object(each.object_type, each.instance),
             each.point.name,
             each.point.unit if each.point.unit != "no-units" else "",
             each.point.source,
         )
-    out.print(rows)
+    rows.show()
 
 
 def _show_open_meters(site: Site, objects: list[PlannedObject]) -> None:
@@ -72,13 +81,12 @@ def _show_open_meters(site: Site, objects: list[PlannedObject]) -> None:
     known = {each.point.meter for each in objects if each.point.source}
     waiting = [
         name
-        for _, name, _, meter in meters_of(site)
+        for bus in site.buses.values()
+        for name, meter in bus.meters.items()
         if isinstance(meter.points, str) and name not in known
     ]
     if waiting:
-        out.print(
-            f"points found in the first answer: {', '.join(waiting)}", markup=False, soft_wrap=True
-        )
+        out.print(f"points found in the first answer: {', '.join(waiting)}")
 
 
 def _bus_as_json(name: str, bus: Bus) -> dict[str, Any]:

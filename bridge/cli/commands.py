@@ -1,4 +1,8 @@
-"""The commands, and the words of ``mbus-bacnet --help``."""
+"""The commands, and the words of ``mbus-bacnet --help``.
+
+The BACnet stack takes longer to import than all the rest together. Commands that need it import it
+when they run, so that ``read`` and ``decode`` do not wait for it.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +13,16 @@ import typer
 
 from bridge import __version__
 from bridge.cli import browse, check, decode, read, run, schema, simulate
+from bridge.cli.help import Command
 from bridge.cli.output import write
 
 app = typer.Typer(
-    help="A bridge from M-Bus (EN 13757) to BACnet/IP: meters become objects of a BACnet device.",
+    help="A bridge from M-Bus (EN 13757) to BACnet/IP: meters become objects of a BACnet device."
+    "\n\nCOMMAND --help explains each command, with examples.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    rich_markup_mode="markdown",
+    rich_markup_mode=None,  # in a box, an error or an example cannot be copied
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
@@ -45,10 +51,10 @@ def _common(
     logging.getLogger("bridge").setLevel(logging.DEBUG if verbose else logging.INFO)
 
 
-app.command("run")(run.run)
-app.command("check")(check.check)
-app.command("read")(read.read)
-app.command("decode")(decode.decode)
-app.command("browse")(browse.browse)
-app.command("simulate")(simulate.simulate)
-app.command("schema")(schema.schema)
+app.command("run", cls=Command)(run.run)
+app.command("check", cls=Command)(check.check)
+app.command("read", cls=Command)(read.read)
+app.command("decode", cls=Command)(decode.decode)
+app.command("browse", cls=Command)(browse.browse)
+app.command("simulate", cls=Command)(simulate.simulate)
+app.command("schema", cls=Command)(schema.schema)

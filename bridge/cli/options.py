@@ -52,18 +52,26 @@ Address = Annotated[
 ]
 
 Baudrate = Annotated[
-    int, typer.Option("--baudrate", "-b", callback=_baudrate, help="Baud rate, 300 to 38400.")
+    int,
+    typer.Option(
+        "--baudrate", "-b", metavar="RATE", callback=_baudrate, help="Baud rate, 300 to 38400."
+    ),
 ]
 
 ParityOption = Annotated[
     Parity,
-    typer.Option("--parity", help="The standard says even (8E1); some converters want none."),
+    typer.Option(
+        "--parity",
+        metavar="even|none",
+        help="The standard says even (8E1); some converters want none.",
+    ),
 ]
 
 Timeout = Annotated[
     float | None,
     typer.Option(
         "--timeout",
+        metavar="SECONDS",
         min=0.01,
         max=60,
         help="Seconds to wait for an answer to begin; the standard's, by the baud rate, if unset.",
@@ -74,6 +82,7 @@ Latency = Annotated[
     float | None,
     typer.Option(
         "--latency",
+        metavar="SECONDS",
         min=0,
         max=60,
         help="Seconds that converter, gateway and network add, there and back; the usual for such "
@@ -81,7 +90,9 @@ Latency = Annotated[
     ),
 ]
 
-FormatOption = Annotated[Format, typer.Option("--format", "-f", help="What stdout shows.")]
+FormatOption = Annotated[
+    Format, typer.Option("--format", "-f", metavar="text|json", help="What stdout shows.")
+]
 
 KeyFile = Annotated[
     Path | None,

@@ -3,31 +3,89 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
+import textwrap
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 
+# What meters and devices say is shown as it is, brackets and colons too: no markup, no emoji.
 # Width and colour follow the terminal; in a pipe or a file a row is one line, however long.
 out = Console(
-    width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 1000, highlight=False
+    width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 1000,
+    highlight=False,
+    markup=False,
+    emoji=False,
 )
-err = Console(stderr=True, soft_wrap=True, highlight=False)
+err = Console(stderr=True, highlight=False, markup=False, emoji=False)
+
+_GAP = 2  # columns between two columns of a table
+# Where the terminal is narrow, words fold, these first, and numbers never: half a number misleads.
+_FOLDING = ("bytes", "from", "reliability", "quantity", "name")
+_NARROWEST = 14  # as communication-failure folds
 
 
-def table(*titles: str) -> Table:
+class Rows:
     """A table as all commands show it: no lines, as narrow as its content."""
-    made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for title in titles:
-        # Where the terminal is narrow, words fold, and numbers never: half a number misleads.
-        folds = title in ("name", "quantity", "reliability", "from", "bytes")
-        made.add_column(
-            title,
-            no_wrap=not folds,
-            overflow="fold",
-            justify="right" if title == "value" else "left",
-        )
-    return made
+
+    def __init__(self, *titles: str) -> None:
+        self._titles = titles
+        self._rows: list[tuple[Sequence[str], str | None]] = []
+
+    def add(self, *cells: str, style: str | None = None) -> None:
+        """Add a row; ``style`` is one of rich's, as ``red``."""
+        self._rows.append((tuple(_printable(cell) for cell in cells), style))
+
+    def show(self) -> None:
+        """Print the table. A column that is empty in every row but for its title is left out."""
+        shown = [i for i, _ in enumerate(self._titles) if any(row[i] for row, _ in self._rows)]
+        widths = self._widths(shown)
+        folded = [([_fold(row[i], widths[i]) for i in shown], style) for row, style in self._rows]
+        made = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="bold")
+        made.width = _GAP * (len(shown) - 1)
+        for n, i in enumerate(shown):
+            lines = [self._titles[i], *(line for row, _ in folded for line in row[n].splitlines())]
+            # Said outright: where the table is too wide all the same, rich would cut values off.
+            width = max(map(cell_len, lines))
+            made.width += width
+            right = self._titles[i] == "value"
+            made.add_column(self._titles[i], width=width, justify="right" if right else "left")
+        for row, style in folded:
+            made.add_row(*row, style=style)
+        if out.is_terminal:
+            out.print(made, crop=False)
+            return
+        with out.capture() as captured:
+            out.print(made, crop=False)
+        for line in captured.get().splitlines():
+            out.print(line.rstrip(), soft_wrap=True)
+
+    def _widths(self, shown: Iterable[int]) -> dict[int, int]:
+        widths = {
+            i: max(cell_len(text) for text in (self._titles[i], *(row[i] for row, _ in self._rows)))
+            for i in shown
+        }
+        excess = sum(widths.values()) + _GAP * (len(widths) - 1) - out.width
+        for title in _FOLDING:
+            if excess > 0 and title in self._titles and (i := self._titles.index(title)) in widths:
+                narrowed = max(min(widths[i], _NARROWEST), widths[i] - excess)
+                excess -= widths[i] - narrowed
+                widths[i] = narrowed
+        return widths
+
+
+def _printable(text: str) -> str:
+    """A meter may send any character as text; a line end or an escape would break the table."""
+    return "".join(each if each.isprintable() else "\ufffd" for each in text)
+
+
+def _fold(text: str, width: int) -> str:
+    """Broken at blanks and hyphens where it can be, as ``main-water.secondary-`` ``address``."""
+    return text if cell_len(text) <= width else "\n".join(textwrap.wrap(text, width))
 
 
 def write(text: str) -> None:
@@ -37,5 +95,21 @@ def write(text: str) -> None:
 
 
 def say(text: str) -> None:
-    """Tell the user something, on stderr."""
-    err.print(text, markup=False)
+    """Tell the user something, on stderr: broken between words on a terminal, else one line."""
+    err.print(text, soft_wrap=not err.is_terminal)
+
+
+def command_name() -> str:
+    """How this program was called, so that a hint can be typed as it stands."""
+    if Path(sys.argv[0]).name == "__main__.py":
+        return f"{_typed(sys.executable)} -m bridge"
+    return _typed(sys.argv[0])
+
+
+def _typed(program: str) -> str:
+    """The shortest text that calls a program from here."""
+    path = Path(program).absolute()
+    if shutil.which(path.name) == str(path):
+        return path.name
+    here = Path.cwd()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)

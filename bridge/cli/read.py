@@ -23,7 +23,7 @@ from bridge.mbus.address import SecondaryAddress, parse_address
 from bridge.mbus.link import Link, Timing
 from bridge.mbus.readout import Complete, Failed, Trouble
 from bridge.polling.session import read_meter, usual_latency
-from bridge.transport import Transport, make_transport
+from bridge.transport import Transport, TransportLostError, make_transport
 
 
 class ReadError(BridgeError):
@@ -53,13 +53,23 @@ def read(
 ) -> None:
     """Read one meter and show every telegram of its answer.
 
-    Examples: mbus-bacnet read /dev/ttyUSB0 1, or
-    mbus-bacnet read tcp://10.0.0.7:10001 12345678 --format json
+    Examples:
+
+      mbus-bacnet read /dev/ttyUSB0 1
+      mbus-bacnet read /dev/ttyUSB0 12345678-KAM-1B-04 --baudrate 300
+      mbus-bacnet read tcp://10.0.0.7:10001 12345678 --format json
     """
     meter = parse_address(address)
     transport = make_transport(port, baudrate=baudrate, parity=parity.value)
     timing = Timing(baudrate, timeout, usual_latency(port) if latency is None else latency)
-    end = asyncio.run(_read(transport, Link(timing), meter, key_of(key)))
+    meter_key = key_of(key)
+    try:
+        end = asyncio.run(_read(transport, Link(timing), meter, meter_key))
+    except TransportLostError as error:
+        raise ReadError(
+            f"{error}; does another program use the bus, a bridge perhaps? Most gateways take one "
+            "client at a time"
+        ) from error
     if isinstance(end, Failed):
         raise ReadError(f"{address} on {transport.name}: {end.detail}; {_REMEDIES[end.trouble]}")
     show(end.telegrams, format)

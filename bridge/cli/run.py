@@ -5,25 +5,28 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bridge.app.bridge import Bridge, FirstRound
-from bridge.app.demo import Demo
-from bridge.cli.output import say
+from bridge.cli.names import counted
+from bridge.cli.output import command_name, say
 from bridge.config.load import elsewhere, load_with_warnings
 from bridge.config.model import Site
 from bridge.config.values import format_duration
 
+if TYPE_CHECKING:
+    from bridge.app.bridge import Bridge, FirstRound
+
 log = logging.getLogger(__name__)
+
+DEFAULT_PORT = 47808  # BAC0 in hexadecimal
 
 
 def run(
     config: Annotated[
-        Path | None, typer.Argument(metavar="[CONFIG]", help="The site's YAML file.")
+        Path | None, typer.Argument(metavar="CONFIG", help="The site's YAML file.")
     ] = None,
     demo: Annotated[
         bool, typer.Option("--demo", help="Simulated meters instead of a site.")
@@ -38,12 +41,20 @@ def run(
     ] = None,
     port: Annotated[
         int | None,
-        typer.Option(min=1, max=65535, help="UDP port of the device, in place of the file's."),
+        typer.Option(
+            metavar="NUMBER",
+            min=1,
+            max=65535,
+            help="UDP port of the device, in place of the file's.",
+        ),
     ] = None,
 ) -> None:
     """Run the bridge until SIGTERM or Ctrl-C.
 
-    Examples: mbus-bacnet run site.yaml, or mbus-bacnet run --demo
+    Examples:
+
+      mbus-bacnet run site.yaml
+      mbus-bacnet run --demo
     """
     if demo == (config is not None):
         raise typer.BadParameter("name the site's file, or say --demo for simulated meters")
@@ -58,6 +69,8 @@ def run(
 
 
 async def _run_demo(address: str | None, port: int | None) -> None:
+    from bridge.app.demo import Demo
+
     demo = await Demo.start()
     try:
         site = elsewhere(demo.site, address=address, port=port)
@@ -68,6 +81,8 @@ async def _run_demo(address: str | None, port: int | None) -> None:
 
 
 async def _serve(site: Site, *, state: Path | None, demo: bool) -> None:
+    from bridge.app.bridge import Bridge
+
     bridge = Bridge(site, state=state)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -93,17 +108,20 @@ def _say_what_runs(site: Site, *, demo: bool) -> None:
     )
     for name, bus in site.buses.items():
         every = format_duration(bus.every)
-        count = len(bus.meters)
-        say(f"Bus {name}: {count} meters on {bus.port}, {bus.baudrate} baud, every {every}.")
+        count = counted(len(bus.meters), "meter")
+        say(f"Bus {name}: {count} on {bus.port}, {bus.baudrate} baud, every {every}.")
     if not demo:
         return
-    command = "mbus-bacnet" if sys.argv[0].endswith("/bin/mbus-bacnet") else sys.argv[0]
+    command = command_name()
+    here = address.startswith("127.")
+    device = "" if here and site.bacnet.port == DEFAULT_PORT else f" {address}:{site.bacnet.port}"
     say(
-        "\nThe meters are simulated: real telegrams, at the speed of a real bus. Nothing leaves "
-        "this machine.\nTry next, in a second terminal:\n"
-        f"  {command} browse              every value, as a BMS sees it\n"
-        f"  {command} simulate            a bus of your own, to read, break and play with\n"
-        f"  {command} --help              all commands\n"
+        "\nThe meters are simulated: telegrams like those of real ones, at the speed of a real bus."
+        + (" Nothing leaves this machine." if here else "")
+        + "\nTry next, in a second terminal:\n"
+        f"  {command} browse{device}\n      every value, as a BMS sees it\n"
+        f"  {command} simulate\n      a bus of your own, to read, break and play with\n"
+        f"  {command} --help\n      all commands\n"
         "Ctrl-C ends it.\n"
     )
 
@@ -111,8 +129,8 @@ def _say_what_runs(site: Site, *, demo: bool) -> None:
 def _say_first_round(bridge: Bridge, first: FirstRound) -> None:
     total = first.answered + len(first.failed)
     say(
-        f"First round complete: {first.answered} of {total} meters answered, "
-        f"{len(bridge.store.points)} objects."
+        f"First round complete: {first.answered} of {counted(total, 'meter')} answered, "
+        f"{counted(len(bridge.store.points), 'object')}."
     )
     if first.failed:
         say(f"Without an answer: {', '.join(first.failed)}.")

@@ -9,9 +9,16 @@ from bridge.config.schema import schema as make_schema
 
 
 def schema() -> None:
-    """Print the JSON Schema of the configuration, for completion in an editor.
+    """Print the JSON Schema of the configuration, for an editor.
 
-    Example: mbus-bacnet schema > schema.json, and as the first line of your site's file:
-    # yaml-language-server: $schema=schema.json
+    With it an editor completes and checks the keys of your file.
+
+    Example:
+
+      mbus-bacnet schema > mbus-bacnet.schema.json
+
+    Then, as the first line of your file:
+
+      # yaml-language-server: $schema=mbus-bacnet.schema.json
     """
     write(json.dumps(make_schema(), indent=2))

@@ -10,10 +10,12 @@ from typing import Annotated
 
 import typer
 
+from bridge.cli.errors import UsageError
 from bridge.cli.options import Baudrate, Format, FormatOption
-from bridge.cli.output import say, write
+from bridge.cli.output import command_name, say, write
 from bridge.sim.bus import SimulatedBus
 from bridge.sim.clock import SimulatedClock
+from bridge.sim.errors import SimError
 from bridge.sim.faults import MEANING
 from bridge.sim.recorded import recorded_meters
 from bridge.sim.server import PtyServer, TcpServer, serve_pty, serve_tcp
@@ -24,55 +26,69 @@ def simulate(
     recorded: Annotated[
         list[Path] | None,
         typer.Argument(
-            metavar="[FILE...]",
+            metavar="FILE",
             help="Recorded telegrams in hex, one file a meter; the demonstration's meters if none.",
         ),
     ] = None,
-    host: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",
+    host: Annotated[str, typer.Option(metavar="HOST", help="Address to listen at.")] = "127.0.0.1",
     port: Annotated[
-        int, typer.Option(min=0, max=65535, help="TCP port; 0 for a free one.")
+        int, typer.Option(metavar="NUMBER", min=0, max=65535, help="TCP port; 0 for a free one.")
     ] = 10001,
     pty: Annotated[
         bool, typer.Option("--pty", help="A pseudo terminal in place of a TCP port.")
     ] = False,
     baudrate: Baudrate = 2400,
     latency: Annotated[
-        float, typer.Option(min=0, max=10, help="Seconds that the network adds, each way.")
+        float,
+        typer.Option(metavar="SECONDS", min=0, max=10, help="What the network adds, each way."),
     ] = 0.0,
     speed: Annotated[
         float,
-        typer.Option(min=0.001, help="How fast the meters' own time runs; 60: an hour a minute."),
+        typer.Option(
+            metavar="FACTOR",
+            min=0.001,
+            help="How fast the meters' own time runs; 60: an hour a minute.",
+        ),
     ] = 1.0,
     fault: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="KIND[=VALUE][:METER][:HOW]",
-            help="What goes wrong, for one meter or all; always, with odds (0.05) or next-3. May "
-            "be given several times. "
+            metavar="FAULT",
+            help="What goes wrong, as KIND[=VALUE][:METER][:HOW]: for one meter or all; always, "
+            "with odds (0.05) or a few times (next-3). May be given several times. "
             f"Kinds: {', '.join(MEANING)}.",
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(help="The same seed, the same meters and values.")] = 1,
+    seed: Annotated[
+        int, typer.Option(metavar="NUMBER", help="The same seed, the same meters and values.")
+    ] = 1,
     format: FormatOption = Format.TEXT,
 ) -> None:
-    """Simulate a bus with many meters at true wire speed, misbehaving on request.
+    """Simulate a bus with many meters, at true wire speed.
 
-    Examples: mbus-bacnet simulate, then mbus-bacnet read tcp://127.0.0.1:10001 4
+    The meters are the demonstration's, or play recorded telegrams; they misbehave on request.
 
-    mbus-bacnet simulate --pty --fault silence:gas --fault noise:0.05
+    Examples:
+
+      mbus-bacnet simulate
+      mbus-bacnet simulate --pty --fault silence:gas --fault noise:0.05
+      mbus-bacnet simulate --port 0 --baudrate 9600 water.hex heat.hex
     """
     meters = (
         recorded_meters(recorded, baudrate=baudrate, seed=seed)
         if recorded
         else demo_meters(baudrate=baudrate, seed=seed)
     )
-    bus = SimulatedBus(
-        meters,
-        baudrate=baudrate,
-        faults=fault or (),
-        clock=SimulatedClock(speed=speed),
-        seed=seed,
-    )
+    try:
+        bus = SimulatedBus(
+            meters,
+            baudrate=baudrate,
+            faults=fault or (),
+            clock=SimulatedClock(speed=speed),
+            seed=seed,
+        )
+    except SimError as error:
+        raise UsageError(str(error)) from error
     if format is Format.JSON:
         write(json.dumps(describe(meters)))
     else:
@@ -81,19 +97,20 @@ def simulate(
 
 
 async def _serve(bus: SimulatedBus, host: str, port: int, latency: float, *, pty: bool) -> None:
-    server: PtyServer | TcpServer
-    if pty:
-        server = await serve_pty(bus)
-        say(f"\nThe bus is at {server.path}, {bus.baudrate} baud. A pseudo terminal has no parity:")
-        say(f"  mbus-bacnet read {server.path} 4 --parity none")
-    else:
-        server = await serve_tcp(bus, host, port, latency=latency)
-        say(f"\nThe bus is at {server.url}, {bus.baudrate} baud, for one client at a time:")
-        say(f"  mbus-bacnet read {server.url} {next(iter(bus.meters.values())).primary}")
-    say("Ctrl-C ends it.")
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    server: PtyServer | TcpServer
+    example = next(iter(bus.meters.values())).primary
+    if pty:
+        server = await serve_pty(bus)
+        say(f"\nThe bus is at {server.path}, {bus.baudrate} baud. A pseudo terminal has no parity:")
+        say(f"  {command_name()} read {server.path} {example} --parity none")
+    else:
+        server = await serve_tcp(bus, host, port, latency=latency)
+        say(f"\nThe bus is at {server.url}, {bus.baudrate} baud, for one client at a time:")
+        say(f"  {command_name()} read {server.url} {example}")
+    say("Ctrl-C ends it.")
     await stop.wait()
     await server.close()
     used = bus.statistics

@@ -5,42 +5,46 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from bridge.cli.options import Format
-from bridge.cli.output import out, table, write
+from bridge.cli.output import Rows, out, say, write
 from bridge.mbus.address import manufacturer_name
 from bridge.mbus.report import device_type_name, to_json, to_rows
+from bridge.mbus.security import Security
 from bridge.mbus.telegram import Telegram
 
 
 def show(telegrams: Iterable[Telegram], format: Format) -> None:
     """Print each telegram: a table, or one JSON object a line."""
-    for number, telegram in enumerate(telegrams):
+    shown = tuple(telegrams)
+    for number, telegram in enumerate(shown):
         if format is Format.JSON:
             write(to_json(telegram))
             continue
         if number:
             out.print()
         _show_text(telegram)
+    if any(telegram.security is Security.NO_KEY for telegram in shown):
+        say("This meter encrypts: name the file with its key, --key FILE.")
 
 
 def _show_text(telegram: Telegram) -> None:
-    out.print(_headline(telegram), markup=False)
+    out.print(_headline(telegram))
     if telegram.application_error is not None:
-        out.print(f"  application error: {telegram.application_error}", markup=False)
+        out.print(f"  application error: {telegram.application_error}")
     if telegram.alarm is not None:
-        out.print(f"  alarm flags: {telegram.alarm.hex(' ').upper()}", markup=False)
+        out.print(f"  alarm flags: {telegram.alarm.hex(' ').upper()}")
     if telegram.records:
-        rows = table("function", "st/ta/su", "quantity", "value", "bytes")
+        rows = Rows("function", "st/ta/su", "quantity", "value", "bytes")
         for row in to_rows(telegram):
-            rows.add_row(*row)
-        out.print(rows)
+            rows.add(*row)
+        rows.show()
     if telegram.manufacturer_data:
-        out.print(f"manufacturer data: {telegram.manufacturer_data.hex(' ').upper()}", markup=False)
+        out.print(f"manufacturer data: {telegram.manufacturer_data.hex(' ').upper()}")
     if telegram.more_records_follow:
-        out.print("more records follow in the next telegram", markup=False)
+        out.print("more records follow in the next telegram")
     for note in telegram.notes:
-        out.print(f"note: {note}", markup=False)
+        out.print(f"note: {note}")
     for error in telegram.errors:
-        out.print(f"not decoded: {error}", style="red", markup=False)
+        out.print(f"not decoded: {error}", style="red")
 
 
 def _headline(telegram: Telegram) -> str:

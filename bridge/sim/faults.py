@@ -163,7 +163,7 @@ def _parse_kind(word: str) -> FaultKind:
         near = difflib.get_close_matches(word, list(FaultKind), n=1)
         hint = f"did you mean {near[0]}? " if near else ""
         raise SimError(
-            f"{word!r} is no kind of fault; {hint}There are {', '.join(FaultKind)}"
+            f"{word!r} is no kind of fault; {hint}there are {', '.join(FaultKind)}"
         ) from None
 
 

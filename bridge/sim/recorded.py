@@ -126,7 +126,8 @@ def recorded_meters(
         try:
             frames = parse_recording(path.read_text("ascii"))
         except (OSError, UnicodeDecodeError) as error:
-            raise SimError(f"{path} cannot be read: {error}") from error
+            why = getattr(error, "strerror", None) or "it holds no text"
+            raise SimError(f"{path} cannot be read: {why}") from error
         except SimError as error:
             raise SimError(f"{path}: {error}") from error
         recordings.append((path.stem.replace(":", "-"), frames))

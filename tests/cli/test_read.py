@@ -1,0 +1,135 @@
+"""``read``: one meter of a simulated bus, over real sockets."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from decimal import Decimal
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import pytest
+import simplejson
+
+if TYPE_CHECKING:
+    from tests.cli.conftest import Done, Ports, Program
+
+
+@pytest.fixture
+def read(program: Program, bus: str) -> Reader:
+    return Reader(program, bus)
+
+
+class Reader:
+    def __init__(self, program: Program, bus: str) -> None:
+        self._program = program
+        self.bus = bus
+
+    def __call__(self, address: str, *options: str) -> Done:
+        return self._program.run(
+            *("read", self.bus, address, "--baudrate", "38400", "--latency", "0.1"), *options
+        )
+
+
+def test_a_meter_by_its_primary_address(read: Reader) -> None:
+    done = read("3")
+    assert done.status == 0
+    assert done.err == ""
+    headline, titles, *rows = done.out.splitlines()
+    assert headline.startswith("12407719-LGB-40-03, address 3, CI 72, LGB, gas, access number ")
+    assert titles.split() == ["function", "st/ta/su", "quantity", "value", "bytes"]
+    (volume,) = [row for row in rows if "  volume " in row]
+    assert volume.split()[-2] == "m³"
+    assert Decimal(volume.split()[-3]) > 0
+
+
+@pytest.mark.parametrize(
+    "address", ["54020671", "54020671-ELV-32-1B", "5402FFFF", "FFFFFFFF-ELV-FF-FF"]
+)
+def test_a_meter_by_its_secondary_address_with_wildcards_too(read: Reader, address: str) -> None:
+    done = read(address)
+    assert done.status == 0
+    assert done.err == ""
+    assert done.out.startswith("54020671-ELV-32-1B, address ")
+    assert "%RH" in done.out
+
+
+def test_every_telegram_of_an_answer_is_one_json_object(read: Reader) -> None:
+    done = read("4", "--format", "json")
+    assert done.status == 0
+    assert done.err == ""
+    first, second = (simplejson.loads(line, use_decimal=True) for line in done.out.splitlines())
+    assert first["more_records_follow"] is True
+    assert second["more_records_follow"] is False
+    for telegram in (first, second):
+        assert telegram["header"]["identification"] == "01117342"
+    (energy,) = [each for each in first["records"] if each["quantity"] == "energy"]
+    assert energy["unit"] == "Wh"
+    assert energy["dib"] + energy["vib"] == "0406"
+    assert isinstance(energy["value"], int | Decimal)
+    assert energy["value"] % 1000 == 0, "the meter counts kWh"
+    dates = [each["value"] for each in second["records"] if each["quantity"] == "date"]
+    assert dates[0] == "2025-12-31"
+
+
+def test_a_silent_meter_is_status_1_and_says_what_to_check(read: Reader) -> None:
+    done = read("99")
+    assert done.status == 1
+    assert done.out == ""
+    assert done.err.startswith(f"mbus-bacnet: 99 on {read.bus}: no answer to 3 tries; check ")
+    for remedy in ("its address", "--baudrate", "--parity", "--timeout"):
+        assert remedy in done.err
+
+
+def test_a_gateway_that_refuses_says_so(program: Program, ports: Ports) -> None:
+    port = ports.tcp()
+    done = program.run("read", f"tcp://127.0.0.1:{port}", "1")
+    assert done.status == 1
+    assert f"127.0.0.1 refuses connections to port {port}" in done.err
+    assert "Most gateways take one at a time" in done.err
+
+
+def test_a_gateway_that_serves_another_client_says_so(read: Reader) -> None:
+    url = urlsplit(read.bus)
+    with socket.create_connection((str(url.hostname), url.port)):
+        done = read("1")
+    assert done.status == 1
+    assert "does another program use the bus, a bridge perhaps?" in done.err
+
+
+def test_a_serial_port_that_is_not_there(program: Program) -> None:
+    done = program.run("read", "/dev/ttyMISSING", "1")
+    assert done.status == 1
+    assert done.err.startswith("mbus-bacnet: /dev/ttyMISSING: there is no such port. ")
+
+
+def test_a_serial_port_without_permission_says_who_may(program: Program) -> None:
+    ours, theirs = os.openpty()
+    try:
+        path = os.ttyname(theirs)
+        os.chmod(path, 0o000)
+        done = program.run("read", path, "1", "--parity", "none", rights=False)
+    finally:
+        os.close(ours)
+        os.close(theirs)
+    assert done.status == 1
+    assert done.err.startswith(f"mbus-bacnet: {path}: this user may not open the port. ")
+    assert f"`ls -l {path}`" in done.err
+
+
+def test_what_is_no_serial_port(program: Program) -> None:
+    done = program.run("read", "/dev/null", "1")
+    assert done.status == 1
+    assert "/dev/null: this is no serial port" in done.err
+
+
+def test_ctrl_c_ends_it_at_once(program: Program) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        running = program.start("read", f"tcp://127.0.0.1:{port}", "1", "--timeout", "60")
+        with silent.accept()[0] as connection:
+            assert connection.recv(5) == bytes.fromhex("10 40 01 41 16")
+            done = running.end(signal.SIGINT)
+    assert done.status == 130
+    assert done.out == ""
