@@ -163,6 +163,6 @@ def test_the_demonstration_says_what_it_serves_and_what_to_try(
     running = program.start("run", "--demo", "--port", str(port), "--address", "127.0.0.2/8")
     running.wait_for(rf"answers at 127\.0\.0\.2, UDP port {port}\.")
     running.wait_for(r"Ctrl-C ends it\.")
-    for command in ("browse", "simulate", "--help"):
-        assert f"-m bridge {command} " in running.err
+    for command in (f"browse 127.0.0.2:{port}", "simulate", "--help"):
+        assert f"-m bridge {command}\n" in running.err
     assert running.end().status == 0

@@ -34,7 +34,7 @@ def test_faults_are_written_as_they_are_said(text: str, fault: Fault) -> None:
     ("text", "message"),
     [
         ("silense", "'silense' is no kind of fault; did you mean silence"),
-        ("", "There are silence, deaf"),
+        ("", "there are silence, deaf"),
         ("noise:1.5:a", "is no fault"),
         ("late=soon", "'soon' is no number"),
         ("late=-1", "cannot be negative"),
