@@ -57,7 +57,7 @@ from bacpypes3.primitivedata import (
 
 from bridge.bacnet.errors import BrowseError
 from bridge.bacnet.properties import StatusFlags
-from bridge.bacnet.stack import DECODER_TRIPS, StackApplication, TransactionSettings
+from bridge.bacnet.stack import CODEC_TRIPS, StackApplication, TransactionSettings
 from bridge.bacnet.udp import (
     DEFAULT_PORT,
     NormalLink,
@@ -69,6 +69,8 @@ from bridge.bacnet.udp import (
 from bridge.bacnet.units import NUMBERS
 
 BATCH: Final = 20
+# Seconds after the first answer in which a second device of the same instance shows itself.
+OTHERS_FOLLOW: Final = 0.2
 
 _UNIT_NAMES: Final = MappingProxyType({number: name for name, number in NUMBERS.items()})
 _BINARY_TYPES: Final = frozenset({"binary-input", "binary-output", "binary-value"})
@@ -189,38 +191,52 @@ class Browser:
         Raises:
             AddressError: ``target`` is no IPv4 address.
         """
+        wait = self._timeout if timeout is None else timeout
+        if target is None:
+            return await self._who_is(GlobalBroadcast(), low, high, wait, settle=wait)
+        for _ in range(self._tries):
+            found = await self._who_is(parse_station(target), low, high, wait, settle=0)
+            if found:
+                return found
+        return []
+
+    async def _who_is(
+        self, station: Any, low: int | None, high: int | None, wait: float, *, settle: float
+    ) -> list[DeviceFound]:
+        """Ask once. Ends ``wait`` seconds later, or ``settle`` seconds after the first answer."""
         application = self._started()
-        station = GlobalBroadcast() if target is None else parse_station(target)
         request = WhoIsRequest(destination=station)
         if low is not None or high is not None:
             request.deviceInstanceRangeLowLimit = low or 0
             request.deviceInstanceRangeHighLimit = 4_194_303 if high is None else high
-        alone = target is not None
-        wait = self._timeout if timeout is None else timeout
         found: dict[tuple[int, str], DeviceFound] = {}
         while not application.heard.empty():
             application.heard.get_nowait()  # an answer to an earlier question
-        for _ in range(self._tries if alone else 1):
-            application.request(request)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(wait):
-                    while not (alone and found):
-                        device = _found(await application.heard.get())
-                        if _within(device.instance, low, high):
-                            found[device.instance, device.address] = device
-            if found:
-                break
+        application.request(request)
+        loop = asyncio.get_running_loop()
+        end = loop.time() + wait
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout_at(end) as limit:
+                while True:
+                    device = _found(await application.heard.get())
+                    if _within(device.instance, low, high):
+                        if not found:
+                            limit.reschedule(min(end, loop.time() + settle))
+                        found[device.instance, device.address] = device
         return [found[key] for key in sorted(found)]
 
     async def find(self, device: str, *, timeout: float | None = None) -> DeviceFound:
         """The device that a user names: by its instance number, or as "host" or "host:port".
 
         Raises:
-            BrowseError: nobody answers.
+            BrowseError: nobody answers, or several devices have the instance.
         """
         if device.isdecimal():
             instance = int(device)
-            found = await self.discover(low=instance, high=instance, timeout=timeout)
+            wait = self._timeout if timeout is None else timeout
+            found = await self._who_is(
+                GlobalBroadcast(), instance, instance, wait, settle=OTHERS_FOLLOW
+            )
             how = f"has the instance {instance} in the subnet {self._interface.network}"
         else:
             found = await self.discover(device, timeout=timeout)
@@ -229,6 +245,12 @@ class Browser:
             raise BrowseError(
                 f"no BACnet device {how}; check that it runs, that no firewall drops UDP, and "
                 f"that --address ({self._interface.ip}) is in its network"
+            )
+        if device.isdecimal() and len(found) > 1:
+            addresses = " and ".join(each.address for each in found)
+            raise BrowseError(
+                f"several devices have the instance {device}: {addresses}; give each its own, and "
+                "meanwhile name the one you mean by its address"
             )
         return found[0]
 
@@ -269,7 +291,7 @@ class Browser:
             return await reader.object_list_by_index(identifier)
         except _RefusedError as refusal:
             raise BrowseError(f"{who} does not tell its objects: {refusal}") from refusal
-        except DECODER_TRIPS as nonsense:
+        except CODEC_TRIPS as nonsense:
             raise BrowseError(f"{who} sends an object list that is none: {nonsense}") from nonsense
 
     def _started(self) -> _ClientApplication:
@@ -473,7 +495,7 @@ def _object_value(identifier: Any, properties: dict[int, Any], error: str) -> Ob
             description=_text(properties.get(PropertyIdentifier.description)),
             error=error,
         )
-    except DECODER_TRIPS as nonsense:
+    except CODEC_TRIPS as nonsense:
         return ObjectValue(
             f"{object_type},{identifier[1]}", "", None, "", "", None, "", f"nonsense: {nonsense}"
         )

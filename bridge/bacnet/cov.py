@@ -14,7 +14,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Final, Protocol
 
 from bacpypes3.apdu import ConfirmedCOVNotificationRequest, UnconfirmedCOVNotificationRequest
@@ -30,6 +32,8 @@ from bacpypes3.basetypes import (
 from bacpypes3.constructeddata import Any as AnyValue
 from bacpypes3.constructeddata import SequenceOf
 from bacpypes3.errors import ExecutionError
+
+from bridge.bacnet.stack import CODEC_TRIPS
 
 logger = logging.getLogger(__name__)
 
@@ -115,6 +119,7 @@ class Subscriptions:
         self._waiting: dict[Any, dict[Key, Subscription]] = {}
         self._outstanding: dict[Any, set[Key]] = {}
         self._sending: asyncio.Handle | None = None
+        self._reported: set[Any] = set()  # objects whose values cannot be told
 
     def __len__(self) -> int:
         return len(self._subscriptions)
@@ -139,6 +144,7 @@ class Subscriptions:
         elif subscription.timer is not None:
             subscription.timer.cancel()
             subscription.timer = None
+        self._waiting.get(key.subscriber, {}).pop(key, None)
         subscription.confirmed = confirmed
         subscription.told = None
         subscription.expires = None
@@ -188,10 +194,14 @@ class Subscriptions:
             self._sending.cancel()
             self._sending = None
 
-    def active(self) -> list[Any]:
-        """The value of active-cov-subscriptions, a list of BACnetCOVSubscription."""
+    def active(self) -> Iterator[Any]:
+        """The members of active-cov-subscriptions, each a BACnetCOVSubscription.
+
+        Subscriptions may come and go while they are listed.
+        """
         now = asyncio.get_running_loop().time()
-        return [self._describe(each, now) for each in self._subscriptions.values()]
+        for each in tuple(self._subscriptions.values()):
+            yield self._describe(each, now)
 
     def _describe(self, subscription: Subscription, now: float) -> Any:
         key = subscription.key
@@ -221,8 +231,11 @@ class Subscriptions:
     def _send_some(self) -> None:
         self._sending = None
         for _ in range(min(MOST_AT_ONCE, len(self._due))):
-            key = next(iter(self._due))
-            self._send(self._due.pop(key))
+            subscription = self._due.pop(next(iter(self._due)))
+            try:
+                self._send(subscription)
+            except CODEC_TRIPS as error:
+                self._untold(subscription, error)
         if self._due:
             self._sending = asyncio.get_running_loop().call_soon(self._send_some)
 
@@ -257,6 +270,16 @@ class Subscriptions:
             self._outstanding.setdefault(key.subscriber, set()).add(key)
             future.add_done_callback(lambda done: self._confirmed(key, done))
 
+    def _untold(self, subscription: Subscription, error: Exception) -> None:
+        """One object's values cannot be put into octets. The others' can."""
+        key = subscription.key
+        if key.object_identifier not in self._reported:
+            self._reported.add(key.object_identifier)
+            logger.error(
+                "values of %s cannot be notified: %r", key.object_identifier, error, exc_info=error
+            )
+        self._let_next(key.subscriber)
+
     def _confirmed(self, key: Key, done: asyncio.Future[Any]) -> None:
         if not done.cancelled() and done.exception() is not None:
             # It has been asked for several times by now. The next change is tried again, until
@@ -271,11 +294,18 @@ class Subscriptions:
         self._let_next(key.subscriber)
 
     def _let_next(self, subscriber: Any) -> None:
-        """The one that waited longest for its turn with this subscriber has it now."""
+        """Those that waited longest have their turn with this subscriber, while there is room.
+
+        What is itself on its way cannot be sent yet, and would use up the turn for nothing.
+        """
         waiting = self._waiting.get(subscriber)
-        if waiting:
-            self._make_due(waiting.pop(next(iter(waiting))))
-        if waiting is not None and not waiting:
+        if waiting is None:
+            return
+        outstanding = self._outstanding.get(subscriber, set())
+        ready = (key for key in waiting if key not in outstanding)
+        for key in tuple(islice(ready, MOST_OUTSTANDING - len(outstanding))):
+            self._make_due(waiting.pop(key))
+        if not waiting:
             del self._waiting[subscriber]
 
 

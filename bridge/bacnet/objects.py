@@ -16,15 +16,13 @@ import datetime
 import ipaddress
 import math
 import time
-from collections.abc import Callable, Mapping
-from decimal import Decimal
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, ClassVar, Final
 
 from bacpypes3 import object as standard
 from bacpypes3.basetypes import (
     BinaryPV,
-    COVSubscription,
     DateTime,
     EngineeringUnits,
     EventState,
@@ -37,7 +35,7 @@ from bacpypes3.basetypes import Reliability as ReliabilityCode
 from bacpypes3.basetypes import (
     Scale as ScaleChoice,
 )
-from bacpypes3.constructeddata import ArrayOf, ListOf
+from bacpypes3.constructeddata import Array, ArrayOf
 from bacpypes3.errors import PropertyError
 from bacpypes3.primitivedata import (
     Boolean,
@@ -51,6 +49,7 @@ from bacpypes3.primitivedata import (
     Unsigned,
 )
 
+from bridge.bacnet.answers import application_identifier, application_octets
 from bridge.bacnet.errors import PointRefusedError
 from bridge.bacnet.properties import (
     NEVER_READ,
@@ -58,26 +57,24 @@ from bridge.bacnet.properties import (
     Scale,
     State,
     count_state,
+    date_state,
+    default_cov_increment,
     double_state,
     plain_state,
     real_state,
-    resolution,
     status_flags,
 )
 from bridge.bacnet.units import engineering_units
 from bridge.points.reading import Kind, Point, Reading
 from bridge.units import NO_UNITS
 
-# Until a meter's resolution is known. Small enough that nothing is held back.
-FIRST_COV_INCREMENT: Final = Decimal("0.001")
-
 _IN_SERVICE = frozenset({"outOfService"})
 _WHILE_OUT_OF_SERVICE = frozenset({"outOfService", "presentValue", "reliability"})
 _NOT_IN_PROPERTY_LIST = frozenset({"objectName", "objectType", "objectIdentifier", "propertyList"})
 _ALWAYS_REQUIRED = frozenset({"objectIdentifier", "objectName", "objectType"})
 _PropertyList = ArrayOf(PropertyIdentifier)
-_ObjectList = ArrayOf(ObjectIdentifier)
-_Subscriptions = ListOf(COVSubscription)
+# Standard numbers and proprietary ones (ASHRAE 135, clause 23).
+_LARGEST_RELIABILITY = 65_535
 
 
 class LocalObject:
@@ -89,6 +86,8 @@ class LocalObject:
 
     _elements: ClassVar[Mapping[str, Any]]
     _required: ClassVar[tuple[str, ...]]
+    # Properties that are never put together as a value, but told by ``encoded`` alone.
+    in_pieces: ClassVar[frozenset[str]] = frozenset()
 
     objectIdentifier: Any  # noqa: N815
     objectName: Any  # noqa: N815
@@ -112,6 +111,33 @@ class LocalObject:
                 self, name, value if type(value) is element else element(element.cast(value))
             )
 
+    def has(self, name: str) -> bool:
+        """Whether the object has a property."""
+        if name not in self._elements:
+            return False
+        if name in self.in_pieces or isinstance(getattr(type(self), name), property):
+            return True  # without working it out
+        return getattr(self, name) is not None
+
+    def encoded(self, name: str, index: int | None) -> Iterable[bytes]:
+        """The value of a property, or one element of an array, in octets.
+
+        In as many pieces as suits; between two of them, others may have their turn.
+
+        Raises:
+            PropertyError: there is no such property or element.
+        """
+        if not self.has(name):
+            raise PropertyError("unknownProperty")
+        value = getattr(self, name)
+        if index is not None:
+            if not issubclass(self._elements[name], Array):
+                raise PropertyError("propertyIsNotAnArray")
+            if index > len(value):
+                raise PropertyError("invalidArrayIndex")
+            value = Unsigned(len(value)) if index == 0 else value[index - 1]
+        return (application_octets(value),)
+
     def writable(self) -> frozenset[str]:
         """The properties that a BMS may write now. An object that has any has ``write`` too."""
         return frozenset()
@@ -123,7 +149,7 @@ class LocalObject:
             [
                 PropertyIdentifier(name)
                 for name in self._elements
-                if name not in _NOT_IN_PROPERTY_LIST and getattr(self, name) is not None
+                if name not in _NOT_IN_PROPERTY_LIST and self.has(name)
             ]
         )
 
@@ -132,7 +158,7 @@ class LocalObject:
         return [
             PropertyIdentifier(name)
             for name in self._elements
-            if name != "propertyList" and getattr(self, name) is not None
+            if name != "propertyList" and self.has(name)
         ]
 
     def required_properties(self) -> list[Any]:
@@ -167,8 +193,10 @@ class PointObject(LocalObject):
             outOfService=Boolean(False),
             **properties,
         )
-        self._latest = reading
-        self._show(self._state(reading))
+        # What the meter's side has to show, whatever a BMS writes meanwhile.
+        self._metered: Any = self.presentValue
+        self._metered_reliability: Any = self.reliability
+        self.update(reading)
 
     def _state(self, reading: Reading) -> State:
         """What a reading comes to in this object."""
@@ -184,15 +212,15 @@ class PointObject(LocalObject):
 
     def update(self, reading: Reading) -> None:
         """Show a new reading, and tell who subscribed."""
-        self._latest = reading
-        if not self.outOfService:
-            self._show(self._state(reading))
-
-    def _show(self, state: State) -> None:
-        shown: dict[str, Any] = {"reliability": ReliabilityCode(int(state.reliability))}
+        state = self._state(reading)
+        self._metered_reliability = ReliabilityCode(int(state.reliability))
         if state.present_value is not None:
-            shown["presentValue"] = self._encode(state.present_value)
-        self._put(**shown)
+            self._metered = self._encode(state.present_value)
+        if not self.outOfService:
+            self._show_metered()
+
+    def _show_metered(self) -> None:
+        self._put(presentValue=self._metered, reliability=self._metered_reliability)
         self._changed()
 
     def _changed(self) -> None:
@@ -226,9 +254,11 @@ class PointObject(LocalObject):
         """
         if name == "presentValue":
             self._check(value)
+        elif name == "reliability" and int(value) > _LARGEST_RELIABILITY:
+            raise PropertyError("valueOutOfRange")
         self._put(**{name: value})
         if name == "outOfService" and not value:
-            self._show(self._state(self._latest))
+            self._show_metered()
         else:
             self._changed()
 
@@ -256,23 +286,24 @@ class NumberObject(PointObject):
 
     def __init__(self, point: Point, instance: int, reading: Reading, **properties: Any) -> None:
         self._increment_chosen = point.cov_increment is not None
-        increment = FIRST_COV_INCREMENT if point.cov_increment is None else point.cov_increment
+        self._increment = (
+            default_cov_increment(reading) if point.cov_increment is None else point.cov_increment
+        )
         super().__init__(
             point,
             instance,
             reading,
             units=EngineeringUnits(engineering_units(point.unit)),
-            covIncrement=self._elements["covIncrement"](float(increment)),
+            covIncrement=self._elements["covIncrement"](float(self._increment)),
             **properties,
         )
 
-    def _show(self, state: State) -> None:
-        value = self._latest.value
-        if not self._increment_chosen and isinstance(value, Decimal) and value.is_finite():
-            # The meter's own resolution, known from its first value and kept from then on.
-            self._increment_chosen = True
-            self._put(covIncrement=self._elements["covIncrement"](float(resolution(value))))
-        super()._show(state)
+    def update(self, reading: Reading) -> None:
+        increment = default_cov_increment(reading)
+        if not self._increment_chosen and increment != self._increment:
+            self._increment = increment
+            self._put(covIncrement=self._elements["covIncrement"](float(increment)))
+        super().update(reading)
 
     def _nothing(self) -> Any:
         return self._encode(NEVER_READ)
@@ -399,14 +430,13 @@ class DateTimeValue(PointObject, standard.DateTimeValueObject):
         super().__init__(point, instance, reading, isUTC=Boolean(False))
 
     def _state(self, reading: Reading) -> State:
-        return plain_state(reading, datetime.datetime)
+        return date_state(reading, datetime.datetime)
 
     def _nothing(self) -> Any:
         return DateTime(date=Date(_UNSPECIFIED), time=Time(_UNSPECIFIED))
 
     def _encode(self, value: Any) -> Any:
-        local = value.astimezone() if value.tzinfo is not None else value
-        return DateTime(date=_date(local), time=_time(local))
+        return DateTime(date=_date(value), time=_time(value))
 
 
 class DateValue(PointObject, standard.DateValueObject):
@@ -414,7 +444,7 @@ class DateValue(PointObject, standard.DateValueObject):
     kind = Kind.DATE
 
     def _state(self, reading: Reading) -> State:
-        return plain_state(reading, datetime.date)
+        return date_state(reading, datetime.date)
 
     def _nothing(self) -> Any:
         return Date(_UNSPECIFIED)
@@ -485,35 +515,53 @@ def class_of(point: Point) -> type[PointObject]:
 class Device(LocalObject, standard.DeviceObject):
     """The device object (ASHRAE 135, 12.11)."""
 
+    in_pieces = frozenset({"objectList", "activeCovSubscriptions"})
+
     def __init__(self, *, revision: Callable[[], int], services: Any, **properties: Any) -> None:
         """``revision`` tells the database-revision, ``services`` are those that are served."""
         types = ObjectTypesSupported([])
         for name in (*OBJECT_CLASSES, "device", "network-port"):
             types[int(ObjectType(name))] = 1
         self._revision = revision
-        self._object_list: Any = None
+        self._identifiers: list[bytes] = []  # of all objects, encoded; empty: not yet
+        self._object_list = b""
         super().__init__(
             protocolServicesSupported=services, protocolObjectTypesSupported=types, **properties
         )
 
     def forget_object_list(self) -> None:
         """An object came or went."""
-        self._object_list = None
+        self._identifiers = []
 
-    @property
-    def objectList(self) -> Any:  # noqa: N802
+    def encoded(self, name: str, index: int | None) -> Iterable[bytes]:
+        if name == "objectList":
+            return (self._encoded_object_list(index),)
+        if name == "activeCovSubscriptions" and index is None:
+            return self._encoded_subscriptions()
+        return super().encoded(name, index)
+
+    def _encoded_object_list(self, index: int | None) -> bytes:
         """Kept until it changes: a BMS that reads it by index reads it ten thousand times."""
-        if self._object_list is None:
-            self._object_list = _ObjectList(list(self._app.objectIdentifier))
-        return self._object_list
+        if not self._identifiers:
+            self._identifiers = [
+                application_identifier(each) for each in self._app.objectIdentifier
+            ]
+            self._object_list = b"".join(self._identifiers)
+        if index is None:
+            return self._object_list
+        if index == 0:
+            return application_octets(Unsigned(len(self._identifiers)))
+        if index > len(self._identifiers):
+            raise PropertyError("invalidArrayIndex")
+        return self._identifiers[index - 1]
+
+    def _encoded_subscriptions(self) -> Iterator[bytes]:
+        for each in self._app.subscriptions.active():
+            yield application_octets(each)
 
     @property
     def databaseRevision(self) -> Any:  # noqa: N802
         return Unsigned(self._revision())
-
-    @property
-    def activeCovSubscriptions(self) -> Any:  # noqa: N802
-        return _Subscriptions(self._app.subscriptions.active())
 
     @property
     def localDate(self) -> Any:  # noqa: N802

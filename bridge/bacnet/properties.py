@@ -93,8 +93,14 @@ NEVER_READ: Final = math.nan
 LARGEST_COUNT: Final = 999_999_999_999
 # What head-ends with 32 bits for an Unsigned can hold.
 LARGEST_32_BIT_COUNT: Final = 0xFFFF_FFFF
-# A count finer than a millionth of its unit comes from a conversion, not from a meter.
-_FINEST_SCALE = -6
+# How often the count that a meter begins with must fit in, so that it does not end up beyond.
+_ROOM_TO_GROW = 1000
+# The step of a meter's value where its coding has none (a REAL32). Small enough that nothing is
+# held back, and no promise of more.
+UNKNOWN_STEP: Final = Decimal("0.001")
+
+# BACnet's year is an octet that counts from 1900, of which 255 means "unspecified" (20.2.12).
+_FIRST_YEAR, _LAST_YEAR = 1900, 2154
 
 
 def to_real(value: Decimal) -> float:
@@ -135,28 +141,29 @@ class Scale:
     maximum: int
 
 
-def choose_scale(value: Decimal) -> Scale:
-    """The scale that keeps every digit of a meter's count, chosen once from its first value.
+def choose_scale(value: Decimal, resolution: Decimal | None) -> Scale:
+    """The scale in which a meter counts, chosen once, at its first value.
+
+    It is the smallest power of ten that is not below the meter's ``resolution`` (see `Reading`),
+    or a larger one where the count would soon be beyond `LARGEST_COUNT`. How many digits the
+    value has just now does not matter: 6.0 may be followed by 6.7.
 
     The maximum has 32 bits where the value leaves room to grow tenfold, since some head-ends
     read no more; otherwise it is the largest count of a 12-digit register.
     """
-    exponent = _exponent(value)
-    count = int(abs(value.scaleb(-exponent)))
-    fits = count * 10 <= LARGEST_32_BIT_COUNT
+    step = UNKNOWN_STEP if resolution is None else resolution
+    exponent = step.adjusted()
+    if step > Decimal(1).scaleb(exponent):
+        exponent += 1
+    while abs(value).scaleb(-exponent) * _ROOM_TO_GROW > LARGEST_COUNT:
+        exponent += 1
+    fits = abs(value).scaleb(-exponent) * 10 <= LARGEST_32_BIT_COUNT
     return Scale(exponent, LARGEST_32_BIT_COUNT if fits else LARGEST_COUNT)
 
 
-def resolution(value: Decimal) -> Decimal:
-    """The step of the last digit of a meter's value, never finer than a millionth."""
-    return Decimal(1).scaleb(_exponent(value))
-
-
-def _exponent(value: Decimal) -> int:
-    exponent = value.as_tuple().exponent
-    if not isinstance(exponent, int):
-        return 0
-    return max(exponent, _FINEST_SCALE)
+def default_cov_increment(reading: Reading) -> Decimal:
+    """The COV increment where the user wrote none: the step in which the meter tells its value."""
+    return UNKNOWN_STEP if reading.resolution is None else reading.resolution
 
 
 def real_state(reading: Reading) -> State:
@@ -195,6 +202,24 @@ def plain_state(reading: Reading, kind: type[PresentValue]) -> State:
     if type(reading.value) is not kind:
         return State(None, _worst(reliability, Reliability.CONFIGURATION_ERROR))
     return State(reading.value, reliability)
+
+
+def date_state(reading: Reading, kind: type[datetime.date]) -> State:
+    """For dates, and for moments, which become local time.
+
+    A year that BACnet cannot say is out of range: a damaged record, or a meter's "never".
+    """
+    state = plain_state(reading, kind)
+    value = state.present_value
+    if not isinstance(value, datetime.date):
+        return state
+    if _FIRST_YEAR <= value.year <= _LAST_YEAR and isinstance(value, datetime.datetime):
+        value = value.astimezone().replace(tzinfo=None) if value.tzinfo is not None else value
+    if value.year > _LAST_YEAR:
+        return State(None, _worst(state.reliability, Reliability.OVER_RANGE))
+    if value.year < _FIRST_YEAR:
+        return State(None, _worst(state.reliability, Reliability.UNDER_RANGE))
+    return State(value, state.reliability)
 
 
 def _number_state(reading: Reading, *, single: bool) -> State:

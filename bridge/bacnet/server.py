@@ -149,7 +149,7 @@ class BacnetDevice:
             self._link = ForeignLink(server, foreign.bbmd, foreign.ttl)
         application.attach(self._link, server.address)
         application.i_am()
-        logger.info(
+        logger.debug(
             "BACnet device %d (%s) at %s:%d with %d objects",
             settings.instance,
             settings.name,
@@ -200,12 +200,24 @@ class BacnetDevice:
         self._starting = True
         try:
             with self._ledger.transaction():
-                self._store.watch(self)
-        except BaseException:
-            self._store.unwatch(self)
-            raise
+                self._reserve()
+                try:
+                    self._store.watch(self)
+                except BaseException:
+                    self._store.unwatch(self)
+                    raise
         finally:
             self._starting = False
+
+    def _reserve(self) -> None:
+        """Give the instances that the user chose, before another point comes to one of them."""
+        points = self._store.points
+        wanted = {
+            (class_of(point).object_type, point.name): point.instance
+            for point in points.values()
+            if point.instance is not None
+        }
+        self._ledger.reserve(wanted, present=points)
 
     def _add(self, point: Point, reading: Reading) -> None:
         application = self._application
@@ -238,7 +250,7 @@ class BacnetDevice:
         value = reading.value
         if not isinstance(value, Decimal) or not value.is_finite():
             return None
-        scale = choose_scale(value)
+        scale = choose_scale(value, reading.resolution)
         self._ledger.remember(_SCALES, point.name, f"{scale.exponent} {scale.maximum}")
         self._scales[point.name] = scale
         return scale

@@ -12,23 +12,12 @@ from __future__ import annotations
 
 import logging
 import zlib
+from collections.abc import Iterable
 from types import MappingProxyType
 from typing import Any, Final
 
-from bacpypes3.apdu import (
-    ReadPropertyACK,
-    ReadPropertyMultipleACK,
-    SimpleAckPDU,
-)
-from bacpypes3.basetypes import (
-    ErrorType,
-    PropertyIdentifier,
-    ReadAccessResult,
-    ReadAccessResultElement,
-    ReadAccessResultElementChoice,
-    ServicesSupported,
-)
-from bacpypes3.constructeddata import Any as AnyValue
+from bacpypes3.apdu import ComplexAckPDU, SimpleAckPDU
+from bacpypes3.basetypes import PropertyIdentifier, ServicesSupported
 from bacpypes3.constructeddata import Array
 from bacpypes3.errors import (
     ExecutionError,
@@ -39,8 +28,18 @@ from bacpypes3.errors import (
 )
 from bacpypes3.primitivedata import ObjectType, Unsigned
 
+from bridge.bacnet.answers import (
+    Answer,
+    Turns,
+    Work,
+    closing,
+    context_identifier,
+    context_unsigned,
+    error_octets,
+    opening,
+)
 from bridge.bacnet.cov import Key, Subscriptions
-from bridge.bacnet.stack import DECODER_TRIPS, StackApplication, TransactionSettings
+from bridge.bacnet.stack import CODEC_TRIPS, StackApplication, TransactionSettings
 
 logger = logging.getLogger(__name__)
 
@@ -76,6 +75,8 @@ class DeviceApplication(StackApplication):
     ) -> None:
         super().__init__(settings)
         self.subscriptions = Subscriptions(self, device.objectIdentifier, most_subscriptions)
+        self._turns = Turns()
+        self._reported: set[tuple[Any, int]] = set()  # properties that cannot be told
         self._revision = 0
         self.add_object(device)
 
@@ -125,44 +126,91 @@ class DeviceApplication(StackApplication):
     async def do_ReadPropertyRequest(self, apdu: Any) -> None:  # noqa: N802
         """ASHRAE 135, 15.5."""
         obj = self.find(apdu.objectIdentifier)
-        value = await _read(obj, apdu.propertyIdentifier, apdu.propertyArrayIndex)
-        await self.response(
-            ReadPropertyACK(
-                objectIdentifier=obj.objectIdentifier,
-                propertyIdentifier=apdu.propertyIdentifier,
-                propertyArrayIndex=apdu.propertyArrayIndex,
-                propertyValue=value,
-                context=apdu,
-            )
-        )
+        identifier, index = apdu.propertyIdentifier, apdu.propertyArrayIndex
+        answer = Answer(apdu)
+        answer.add(context_identifier(0, obj.objectIdentifier))
+        answer.add(context_unsigned(1, identifier))
+        if index is not None:
+            answer.add(context_unsigned(2, index))
+        answer.add(opening(3))
+        async with self._turns.work() as work:
+            await self._add_value(answer, work, obj, identifier, index)
+        answer.add(closing(3))
+        await self._acknowledge(apdu, answer)
 
     async def do_ReadPropertyMultipleRequest(self, apdu: Any) -> None:  # noqa: N802
         """ASHRAE 135, 15.7. An unknown object fails where it is asked for, and nowhere else."""
-        results = []
+        answer = Answer(apdu)
         anything_known = False
-        for specification in apdu.listOfReadAccessSpecs:
-            identifier = specification.objectIdentifier
-            obj = None
-            try:
-                obj = self.find(identifier)
-                identifier = obj.objectIdentifier
-                anything_known = True
-            except ObjectError as error:
-                logger.debug("%s is asked for: %s", identifier, error)
-            elements: list[Any] = []
-            for reference in specification.listOfPropertyReferences:
-                elements += await _read_reference(obj, reference)
-            results.append(ReadAccessResult(objectIdentifier=identifier, listOfResults=elements))
+        async with self._turns.work() as work:
+            for specification in apdu.listOfReadAccessSpecs:
+                identifier = specification.objectIdentifier
+                obj = None
+                try:
+                    obj = self.find(identifier)
+                    identifier = obj.objectIdentifier
+                    anything_known = True
+                except ObjectError as error:
+                    logger.debug("%s is asked for: %s", identifier, error)
+                answer.add(context_identifier(0, identifier) + opening(1))
+                for reference in specification.listOfPropertyReferences:
+                    for each, index in _referred(obj, reference):
+                        await self._add_element(answer, work, obj, each, index)
+                answer.add(closing(1))
         if not anything_known:
             raise ObjectError("unknownObject")
-        await self.response(ReadPropertyMultipleACK(listOfReadAccessResults=results, context=apdu))
+        await self._acknowledge(apdu, answer)
+
+    async def _add_element(
+        self, answer: Answer, work: Work, obj: Any, identifier: Any, index: int | None
+    ) -> None:
+        """One property of a ReadAccessResult: its value, or what is wrong with it."""
+        answer.add(context_unsigned(2, identifier))
+        if index is not None:
+            answer.add(context_unsigned(3, index))
+        begin = len(answer)
+        try:
+            if obj is None:
+                raise ObjectError("unknownObject")
+            answer.add(opening(4))
+            await self._add_value(answer, work, obj, identifier, index)
+            answer.add(closing(4))
+        except ExecutionError as error:
+            answer.cut(begin)
+            octets = error_octets(error.errorClass, error.errorCode)
+            answer.add(opening(5) + octets + closing(5))
+        await work.breathe()
+
+    async def _add_value(
+        self, answer: Answer, work: Work, obj: Any, identifier: Any, index: int | None
+    ) -> None:
+        """Raises ExecutionError; what was added of the value is the caller's to take back."""
+        try:
+            for octets in obj.encoded(identifier.attr, index):
+                answer.add(octets)
+                await work.breathe()
+        except ExecutionError:
+            raise
+        except CODEC_TRIPS as error:
+            what = (obj.objectIdentifier, int(identifier))
+            if what not in self._reported:
+                self._reported.add(what)
+                logger.error(
+                    "%s of %s cannot be told: %r", identifier, what[0], error, exc_info=error
+                )
+            raise ExecutionError(errorClass="device", errorCode="operationalProblem") from error
+
+    async def _acknowledge(self, request: Any, answer: Answer) -> None:
+        ack = ComplexAckPDU(context=request)
+        ack.put_data(answer.octets)
+        await self.response(ack)
 
     async def do_WritePropertyRequest(self, apdu: Any) -> None:  # noqa: N802
         """ASHRAE 135, 15.9. What may be written, the object decides: as a rule, nothing."""
         obj = self.find(apdu.objectIdentifier)
         identifier = apdu.propertyIdentifier
         datatype = obj.get_property_type(identifier)
-        if datatype is None or getattr(obj, identifier.attr, None) is None:
+        if datatype is None or not obj.has(identifier.attr):
             raise PropertyError("unknownProperty")
         index = apdu.propertyArrayIndex
         if index is not None and not issubclass(datatype, Array):
@@ -173,7 +221,7 @@ class DeviceApplication(StackApplication):
             datatype = Unsigned if index == 0 else datatype._subtype
         try:
             value = apdu.propertyValue.cast_out(datatype)
-        except DECODER_TRIPS as error:
+        except CODEC_TRIPS as error:
             logger.debug("write to %s of %s: %r", identifier, apdu.objectIdentifier, error)
             raise PropertyError("invalidDataType") from error
         obj.write(identifier.attr, value)
@@ -215,34 +263,10 @@ class DeviceApplication(StackApplication):
             logger.debug("Who-Has from %s: %s", apdu.pduSource, error)
 
 
-async def _read(obj: Any, identifier: Any, index: int | None) -> Any:
-    try:
-        value = await obj.read_property(identifier, index)
-    except AttributeError as error:
-        raise PropertyError("unknownProperty") from error
-    if value is None:
-        raise PropertyError("unknownProperty")
-    return value
-
-
-async def _read_reference(obj: Any, reference: Any) -> list[Any]:
-    identifier, index = reference.propertyIdentifier, reference.propertyArrayIndex
+def _referred(obj: Any, reference: Any) -> Iterable[tuple[Any, int | None]]:
+    """The properties, and array indexes, that a reference of a ReadPropertyMultiple stands for."""
+    identifier = reference.propertyIdentifier
     named = _SETS.get(int(identifier))
     if named is None or obj is None:
-        return [await _read_element(obj, identifier, index)]
-    return [await _read_element(obj, each, None) for each in getattr(obj, named)()]
-
-
-async def _read_element(obj: Any, identifier: Any, index: int | None) -> Any:
-    result = ReadAccessResultElementChoice()
-    try:
-        if obj is None:
-            raise ObjectError("unknownObject")
-        result.propertyValue = AnyValue(await _read(obj, identifier, index))
-    except ExecutionError as error:
-        result.propertyAccessError = ErrorType(
-            errorClass=error.errorClass, errorCode=error.errorCode
-        )
-    return ReadAccessResultElement(
-        propertyIdentifier=identifier, propertyArrayIndex=index, readResult=result
-    )
+        return ((identifier, reference.propertyArrayIndex),)
+    return ((each, None) for each in getattr(obj, named)())

@@ -31,6 +31,9 @@ logger = logging.getLogger(__name__)
 
 DEFAULT_PORT: Final = 47808
 
+# An NPDU of 1497 octets (ASHRAE 135, table 6-1) and the longest header of a BVLC message that
+# carries one, Forwarded-NPDU's. UDP would bring 65 507, and work for seconds in one of them.
+LONGEST_DATAGRAM: Final = 1497 + 10
 # Datagrams that wait to be worked off. A burst beyond that is a flood: its rest is dropped, as any
 # UDP receiver may do, and counted.
 MOST_IN_PROCESS: Final = 1000
@@ -216,7 +219,7 @@ class UdpServer(Server):
     def __init__(self, sockets: Sockets) -> None:
         super().__init__()
         self.address = sockets.address
-        self.dropped = 0  # datagrams that came while too many were waiting
+        self.dropped = 0  # datagrams that are too long, or came while too many were waiting
         self.failed = 0  # datagrams that ended in an exception
         self._sockets = sockets
         self._receivers: list[_Receiver] = []
@@ -251,7 +254,7 @@ class UdpServer(Server):
     def received(self, data: bytes, addr: tuple[str, int], destination: Any) -> None:
         if addr == self.address:
             return  # our own broadcast
-        if len(self._tasks) >= MOST_IN_PROCESS:
+        if len(data) > LONGEST_DATAGRAM or len(self._tasks) >= MOST_IN_PROCESS:
             self.dropped += 1
             return
         pdu = PDU(data, source=IPv4Address(addr), destination=destination)

@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 from bridge.bacnet.client import Browser, ObjectValue, shortest_real
 from bridge.bacnet.errors import BrowseError, NotOurAddressError
 from bridge.bacnet.properties import StatusFlags
-from bridge.bacnet.server import BacnetDevice
+from bridge.bacnet.server import BacnetDevice, DeviceSettings
 from bridge.bacnet.services import DeviceApplication
 from bridge.bacnet.stack import TransactionSettings
+from bridge.points.ledger import Ledger
 from bridge.points.reading import Fault, Kind, Point, Reading
 from bridge.points.store import Store
 
@@ -121,6 +122,27 @@ async def test_a_device_is_found_by_its_instance_with_a_broadcast(
 ) -> None:
     async with Browser("127.0.0.4", port=device.address[1], timeout=0.5) as browser:
         assert (await browser.find("1234")).address == target(device)
+
+
+async def test_a_device_that_has_answered_is_not_waited_for(device: BacnetDevice) -> None:
+    began = time.monotonic()
+    async with Browser("127.0.0.4", port=device.address[1], timeout=10) as browser:
+        await browser.find("1234")
+    assert time.monotonic() - began < 1
+
+
+async def test_two_devices_of_one_instance_are_both_named(
+    device: BacnetDevice, store: Store
+) -> None:
+    settings = DeviceSettings(1234, "B", address="127.0.0.2/8", port=device.address[1])
+    second = BacnetDevice(settings, store, Ledger(None))
+    await second.start()
+    async with Browser("127.0.0.4", port=device.address[1], timeout=2) as browser:
+        with pytest.raises(BrowseError) as caught:
+            await browser.find("1234")
+    await second.stop()
+    assert target(device) in str(caught.value)
+    assert "127.0.0.2:" in str(caught.value)
 
 
 async def test_nobody_there_is_said_in_time_with_what_to_check() -> None:

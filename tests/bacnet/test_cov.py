@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from bacpypes3.pdu import IPv4Address
+from bacpypes3.primitivedata import ObjectIdentifier, Unsigned
 
-from bridge.bacnet.cov import MOST_OUTSTANDING
+from bridge.bacnet.cov import MOST_OUTSTANDING, Key, Subscriptions
 from bridge.bacnet.server import BacnetDevice
 from bridge.points.reading import Fault, Kind, Point, Reading
 from bridge.points.store import Store
@@ -198,3 +200,99 @@ async def test_a_subscriber_who_is_off_does_not_hang_the_device(
         peer.send(f"20 {apdu.split()[2]} 01", reply=False)
     for _ in notifications:
         assert (await peer.next()).startswith("02 65")
+
+
+async def test_many_subscriptions_are_listed_without_holding_up_anybody(
+    device: BacnetDevice, peer: Peer
+) -> None:
+    application = device._application
+    assert application is not None
+    monitored = next(iter(device._objects.values()))
+    for process in range(450):
+        key = Key(IPv4Address(("127.0.0.9", 47808)), process, monitored.objectIdentifier)
+        application.subscriptions.subscribe(key, monitored, confirmed=False, lifetime=0)
+    await asyncio.sleep(0.2)
+    peer.send("02 75 01 0c 0c 02 00 04 d2 19 98")
+    peer.send(f"02 75 02 {READ[9:]}")
+    assert (await peer.next()).startswith("30 02")
+    application.subscriptions.cancel(key)  # while they are listed
+    assert (await peer.next()).startswith("3c 01 00 02 0c 0c 02 00 04 d2 19 98 3e 0e 0e 1e")
+    # Who takes no segments costs no more than what one datagram holds.
+    assert await peer.ask("00 05 03 0c 0c 02 00 04 d2 19 98") == "71 03 04"
+
+
+async def test_a_value_that_cannot_be_notified_ends_nothing_for_others_and_is_logged_once(
+    peer: Peer, store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    store.add(Point("text", "m", Kind.TEXT, instance=2), Reading("good", 2_000.0, None))
+    await peer.ask("02 05 01 05 09 09 1c 0a 00 00 02 29 00 39 00")
+    await peer.next()
+    await peer.ask(UNCONFIRMED)
+    await peer.next()
+    for bad, good in (("\ud800", "30"), ("\ud801", "40")):
+        store.put("text", Reading(bad, 2_000.0, None))
+        store.put(TEMPERATURE, reading(good))
+        assert (await peer.next()).startswith(f"10 02 {ABOUT}")
+    assert caplog.text.count("values of characterstring-value,2 cannot be notified") == 1
+    store.put("text", Reading("well", 2_000.0, None))
+    assert "77 65 6c 6c" in await peer.next()
+
+
+class Counter:
+    """An object that counts, and can be subscribed to."""
+
+    cov_increment = None
+    cov_threshold = 0.0
+
+    def __init__(self, instance: int) -> None:
+        self.objectIdentifier = ObjectIdentifier(("accumulator", instance))
+        self.count = 0
+
+    def cov_values(self) -> tuple[tuple[str, Any], ...]:
+        return (("presentValue", Unsigned(self.count)),)
+
+
+class Line:
+    """A sender whose confirmations come when the test says so."""
+
+    def __init__(self) -> None:
+        self.sent: dict[int, asyncio.Future[Any]] = {}
+
+    def request(self, apdu: Any) -> asyncio.Future[Any]:
+        instance = apdu.monitoredObjectIdentifier[1]
+        assert instance not in self.sent, "sent again before it was confirmed"
+        self.sent[instance] = asyncio.get_running_loop().create_future()
+        return self.sent[instance]
+
+    async def confirm(self, instance: int) -> None:
+        self.sent.pop(instance).set_result(None)
+        for _ in range(3):
+            await asyncio.sleep(0)
+
+
+async def test_a_turn_goes_to_the_next_who_can_use_it() -> None:
+    line = Line()
+    subscriptions = Subscriptions(line, ObjectIdentifier(("device", 1)), 100)
+    counters = [Counter(number) for number in range(MOST_OUTSTANDING + 2)]
+    subscriber = IPv4Address(("127.0.0.9", 47808))
+    for each in counters[:MOST_OUTSTANDING]:
+        key = Key(subscriber, 1, each.objectIdentifier)
+        subscriptions.subscribe(key, each, confirmed=True, lifetime=0)
+    await asyncio.sleep(0.01)
+    assert len(line.sent) == MOST_OUTSTANDING
+    # The first ones change while they are on their way, before others come.
+    for each in counters[:4]:
+        each.count += 1
+        subscriptions.object_changed(each)
+    await asyncio.sleep(0.01)
+    for each in counters[MOST_OUTSTANDING:]:
+        key = Key(subscriber, 1, each.objectIdentifier)
+        subscriptions.subscribe(key, each, confirmed=True, lifetime=0)
+    await asyncio.sleep(0.01)
+    await line.confirm(7)
+    assert set(line.sent) == {0, 1, 2, 3, 4, 5, 6, 8}
+    await line.confirm(6)
+    assert set(line.sent) == {0, 1, 2, 3, 4, 5, 8, 9}
+    await line.confirm(0)  # and the newest value of the first follows
+    assert set(line.sent) == {0, 1, 2, 3, 4, 5, 8, 9}
+    subscriptions.close()

@@ -15,10 +15,11 @@ from bridge.bacnet.properties import (
     State,
     choose_scale,
     count_state,
+    date_state,
+    default_cov_increment,
     double_state,
     plain_state,
     real_state,
-    resolution,
     status_flags,
     to_real,
 )
@@ -89,21 +90,63 @@ def test_a_double_holds_fifteen_digits() -> None:
     assert double_state(good(Decimal("1e400"))).reliability is Reliability.OVER_RANGE
 
 
-def test_an_accumulator_counts_in_steps_of_the_meter_s_last_digit() -> None:
-    scale = choose_scale(Decimal("561.080"))
+@pytest.mark.parametrize(
+    ("value", "resolution", "exponent"),
+    [
+        ("561.080", "0.001", -3),  # 0C 13: litres
+        ("6", "0.001", -3),  # however round it is just now
+        ("0", "1000", 3),
+        ("6.0", None, -3),  # a REAL32, whose coding has no step
+        ("1388888.888888888888888888889", "0.2777777777777777777777777778", 0),  # from MJ to kWh
+        ("1388888.888888888888888888889", "0.0000002777777777777777777777778", -2),
+        ("123456789.012", "0.001", 0),  # so that a thousand times as much fits
+        ("-5.25", "0.01", -2),
+    ],
+)
+def test_an_accumulator_counts_in_the_power_of_ten_that_the_meter_s_coding_asks_for(
+    value: str, resolution: str | None, exponent: int
+) -> None:
+    step = None if resolution is None else Decimal(resolution)
+    scale = choose_scale(Decimal(value), step)
+    assert scale.exponent == exponent
+    grown = good(abs(Decimal(value)) * 10)
+    assert count_state(grown, scale).reliability is Reliability.NO_FAULT_DETECTED
+
+
+def test_an_accumulator_has_32_bits_where_they_are_enough() -> None:
+    scale = choose_scale(Decimal("561.080"), Decimal("0.001"))
     assert scale == Scale(-3, 4_294_967_295)
-    assert count_state(good(Decimal("561.080")), scale).present_value == 561_080
     assert count_state(good(Decimal("562.1")), scale).present_value == 562_100
+    assert choose_scale(Decimal("500000.000"), Decimal("0.001")) == Scale(-3, 999_999_999_999)
 
 
-def test_a_wide_counter_has_a_wide_accumulator() -> None:
-    assert choose_scale(Decimal("123456789.012")).maximum == 999_999_999_999
+def test_the_cov_increment_is_the_meter_s_step_and_a_thousandth_where_it_has_none() -> None:
+    reading = Reading(Decimal("21.0"), 0.0, None, resolution=Decimal("0.1"))
+    assert default_cov_increment(reading) == Decimal("0.1")
+    assert default_cov_increment(good(Decimal("0.0"))) == Decimal("0.001")
 
 
-def test_digits_that_only_a_conversion_made_do_not_set_the_scale() -> None:
-    value = Decimal("0.2777777777777777777777777778")
-    assert choose_scale(value).exponent == -6
-    assert resolution(value) == Decimal("0.000001")
+@pytest.mark.parametrize(
+    ("year", "reliability"),
+    [
+        (1, Reliability.UNDER_RANGE),
+        (1899, Reliability.UNDER_RANGE),
+        (1900, Reliability.NO_FAULT_DETECTED),
+        (2154, Reliability.NO_FAULT_DETECTED),
+        (2155, Reliability.OVER_RANGE),  # the octet would be FF, which means "unspecified"
+        (2299, Reliability.OVER_RANGE),
+        (9999, Reliability.OVER_RANGE),
+    ],
+)
+def test_a_year_that_bacnet_cannot_say_is_out_of_range(year: int, reliability: Reliability) -> None:
+    for value in (
+        datetime.date(year, 6, 1),
+        datetime.datetime(year, 6, 1, 12),
+        datetime.datetime(year, 6, 1, 12, tzinfo=datetime.UTC),
+    ):
+        state = date_state(Reading(value, 0.0, None), type(value))
+        assert state.reliability is reliability
+        assert (state.present_value is None) == (reliability != Reliability.NO_FAULT_DETECTED)
 
 
 def test_a_count_outside_of_an_accumulator_is_a_fault_and_no_wrap() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import datetime
+import logging
 import socket
 from collections.abc import Awaitable, Callable
 from decimal import Decimal
@@ -18,7 +20,7 @@ from bridge.bacnet.errors import (
     PortTakenError,
 )
 from bridge.bacnet.server import BacnetDevice, DeviceSettings, ForeignSettings
-from bridge.points.ledger import InstanceTakenError, Ledger
+from bridge.points.ledger import InstanceTakenError, Ledger, preferred_instance
 from bridge.points.reading import Fault, Kind, Point, Reading
 from bridge.points.store import Store
 
@@ -79,6 +81,101 @@ async def test_what_was_never_read_is_no_number(peer: Peer, store: Store) -> Non
     assert answer.endswith("3e 44 7f c0 00 00 3f")
 
 
+async def test_several_values_of_which_one_was_never_read_come_in_one_answer(
+    peer: Peer, store: Store
+) -> None:
+    store.add(Point("new", "m", Kind.NUMBER, instance=7))
+    wide = Point("wide", "m", Kind.NUMBER, object_type="large-analog-value", instance=7)
+    store.add(wide)
+    answer = await peer.ask("02 05 01 0e 0c 00 00 00 07 1e 09 55 1f 0c 0b 80 00 07 1e 09 55 1f")
+    assert answer == (
+        "30 01 0e 0c 00 00 00 07 1e 29 55 4e 44 7f c0 00 00 4f 1f"
+        " 0c 0b 80 00 07 1e 29 55 4e 55 08 7f f8 00 00 00 00 00 00 4f 1f"
+    )
+
+
+async def test_the_cov_increment_is_the_meter_s_step_however_round_its_first_value(
+    peer: Peer, store: Store
+) -> None:
+    read_increment = "02 05 01 0c 0c 00 00 00 07 19 16"
+    store.add(Point("flow", "m", Kind.NUMBER, instance=7))
+    # A REAL32 has no step.
+    store.put("flow", reading("0.0"))
+    assert (await peer.ask(read_increment)).endswith("3e 44 3a 83 12 6f 3f")  # 0.001
+    store.put("flow", Reading(Decimal("0"), 3_000.0, None, resolution=Decimal("0.25")))
+    assert (await peer.ask(read_increment)).endswith("3e 44 3e 80 00 00 3f")
+    store.fail("flow", Fault.NO_ANSWER)
+    assert (await peer.ask(read_increment)).endswith("3e 44 3e 80 00 00 3f")
+
+
+async def test_what_the_user_chose_is_the_cov_increment_whatever_the_meter_s_step(
+    peer: Peer, store: Store
+) -> None:
+    stepped = Reading(Decimal("22"), 2_000.0, None, resolution=Decimal("0.01"))
+    store.put(TEMPERATURE, stepped)
+    assert (await peer.ask(f"{READ} 19 16")).endswith("3e 44 3f 00 00 00 3f")  # 0.5
+
+
+@pytest.mark.parametrize(
+    ("step", "first", "then", "scale", "count"),
+    [
+        (None, "6.0", "6.7", "fd", "22 1a 2c"),  # a REAL32: 6 700 x 10^-3
+        ("0.01", "6", "6.7", "fe", "22 02 9e"),  # 670 x 10^-2
+        (
+            "0.2777777777777777777777777778",  # MJ, asked for in kWh
+            "1388888.888888888888888888889",
+            "1388889.166666666666666666667",
+            "00",
+            "23 15 31 59",
+        ),
+    ],
+)
+async def test_an_accumulator_s_scale_follows_the_meter_s_step_however_round_its_first_value(
+    peer: Peer, store: Store, step: str | None, first: str, then: str, scale: str, count: str
+) -> None:
+    point = Point("count", "m", Kind.NUMBER, object_type="accumulator", instance=3)
+    resolution = None if step is None else Decimal(step)
+    store.add(point)
+    for value in (first, then):
+        store.put("count", Reading(Decimal(value), 2_000.0, None, resolution))
+    assert (await peer.ask("02 05 01 0c 0c 05 c0 00 03 19 bb")).endswith(f"3e 19 {scale} 3f")
+    assert (await peer.ask("02 05 01 0c 0c 05 c0 00 03 19 55")).endswith(f"3e {count} 3f")
+    assert (await peer.ask("02 05 01 0c 0c 05 c0 00 03 19 67")).endswith("3e 91 00 3f")
+
+
+async def test_a_date_that_bacnet_cannot_say_leaves_the_last_one_and_is_over_range(
+    peer: Peer, store: Store
+) -> None:
+    store.add(
+        Point("day", "m", Kind.DATE, instance=4), Reading(datetime.date(2026, 2, 28), 0, None)
+    )
+    store.put("day", Reading(datetime.date(2243, 6, 1), 2_000.0, None))
+    read = "02 05 01 0c 0c 0a 80 00 04"
+    assert (await peer.ask(f"{read} {PRESENT_VALUE}")).endswith("3e a4 7e 02 1c 06 3f")
+    assert (await peer.ask(f"{read} {RELIABILITY}")).endswith("3e 91 02 3f")
+
+
+async def test_a_value_that_cannot_be_encoded_costs_itself_only_and_is_logged_once(
+    peer: Peer, store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    store.add(Point("text", "m", Kind.TEXT, instance=2), Reading("\ud800", 2_000.0, None))
+    broken = "0a 00 00 02"
+    for _ in range(2):
+        answer = await peer.ask(f"02 05 01 0c 0c {broken} 19 55")
+        assert answer == "50 01 0c 91 00 91 19"  # device, operational-problem
+        answer = await peer.ask(
+            f"02 05 01 0e 0c {broken} 1e 09 55 09 67 1f 0c 00 00 00 01 1e 09 55 1f"
+        )
+        assert answer == (
+            f"30 01 0e 0c {broken} 1e 29 55 5e 91 00 91 19 5f 29 67 4e 91 00 4f 1f"
+            " 0c 00 00 00 01 1e 29 55 4e 44 41 ac 00 00 4f 1f"
+        )
+    told = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert [
+        "present-value of characterstring-value,2 cannot be told" in each.message for each in told
+    ] == [True]
+
+
 async def test_a_point_found_while_running_is_there_and_a_removed_one_is_not(
     peer: Peer, store: Store
 ) -> None:
@@ -118,6 +215,47 @@ async def test_out_of_service_lets_a_bms_try_values_and_returns_to_the_meter(
     assert await peer.ask(f"{WRITE} {OUT_OF_SERVICE} 3e 10 3f") == "20 02 0f"
     assert (await peer.ask(f"{READ} {PRESENT_VALUE}")).endswith("3e 44 41 f0 00 00 3f")
     assert (await peer.ask(f"{READ} {STATUS_FLAGS}")).endswith("3e 82 04 00 3f")
+
+
+async def test_back_in_service_what_was_never_read_is_no_number_again(
+    peer: Peer, store: Store
+) -> None:
+    store.add(Point("new", "m", Kind.NUMBER, instance=7))
+    write = "02 05 02 0f 0c 00 00 00 07"
+    for value in (
+        f"{OUT_OF_SERVICE} 3e 11 3f",
+        f"{PRESENT_VALUE} 3e 44 42 28 00 00 3f",  # 42
+        f"{RELIABILITY} 3e 91 00 3f",
+    ):
+        assert await peer.ask(f"{write} {value}") == "20 02 0f"
+    assert await peer.ask(f"{write} {OUT_OF_SERVICE} 3e 10 3f") == "20 02 0f"
+    read = "02 05 01 0c 0c 00 00 00 07"
+    assert (await peer.ask(f"{read} {PRESENT_VALUE}")).endswith("3e 44 7f c0 00 00 3f")
+    assert (await peer.ask(f"{read} {RELIABILITY}")).endswith("3e 91 0c 3f")
+
+
+async def test_back_in_service_the_last_good_count_returns_though_the_meter_fails(
+    peer: Peer, store: Store
+) -> None:
+    point = Point("volume", "m", Kind.NUMBER, "cubic-meters", object_type="accumulator", instance=3)
+    store.add(point, Reading(Decimal("0.725"), 2_000.0, None))
+    write = "02 05 02 0f 0c 05 c0 00 03"
+    assert await peer.ask(f"{write} {OUT_OF_SERVICE} 3e 11 3f") == "20 02 0f"
+    store.put("volume", Reading(Decimal("0.726"), 2_000.0, None))  # comes unseen, and counts
+    store.put("volume", Reading(Decimal("-0.001"), 2_000.0, None))
+    assert await peer.ask(f"{write} {PRESENT_VALUE} 3e 23 01 86 9f 3f") == "20 02 0f"  # 99 999
+    assert await peer.ask(f"{write} {OUT_OF_SERVICE} 3e 10 3f") == "20 02 0f"
+    read = "02 05 01 0c 0c 05 c0 00 03"
+    assert (await peer.ask(f"{read} {PRESENT_VALUE}")).endswith("3e 22 02 d6 3f")  # 726
+    assert (await peer.ask(f"{read} {RELIABILITY}")).endswith("3e 91 03 3f")  # under-range
+
+
+async def test_a_proprietary_reliability_may_be_written_and_one_beyond_may_not(peer: Peer) -> None:
+    await peer.ask(f"{WRITE} {OUT_OF_SERVICE} 3e 11 3f")
+    assert await peer.ask(f"{WRITE} {RELIABILITY} 3e 92 ff ff 3f") == "20 02 0f"  # 65 535
+    answer = await peer.ask(f"{WRITE} {RELIABILITY} 3e 93 01 11 70 3f")  # 70 000
+    assert answer == "50 02 0f 91 02 91 25"  # value-out-of-range
+    assert (await peer.ask(f"{READ} {RELIABILITY}")).endswith("3e 92 ff ff 3f")
 
 
 @pytest.mark.parametrize(
@@ -207,6 +345,29 @@ async def test_stop_releases_the_port_and_start_works_again(store: Store) -> Non
     await device.stop()
     with pytest.raises(BacnetError):
         _ = device.address
+
+
+async def test_an_instance_that_the_user_chose_goes_before_one_that_follows_from_a_name() -> None:
+    by_name = preferred_instance("a")
+    store = Store()
+    store.add(Point("a", "m", Kind.NUMBER), reading("1"))
+    store.add(Point("b", "m", Kind.NUMBER, instance=by_name), reading("2"))
+    ledger = Ledger(None)
+    device = BacnetDevice(DeviceSettings(5, "B", port=0), store, ledger)
+    await device.start()
+    await device.stop()
+    assert ledger.instance("analog-input", "b") == by_name
+    assert ledger.instance("analog-input", "a") == by_name + 1
+
+
+async def test_the_start_is_told_by_who_starts_the_device(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    device = BacnetDevice(DeviceSettings(5, "B", port=0), store, Ledger(None))
+    await device.start()
+    await device.stop()
+    assert caplog.records == []
 
 
 async def test_an_instance_that_is_taken_stops_the_start_and_frees_the_port(store: Store) -> None:

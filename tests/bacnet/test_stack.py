@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
+import time
+from collections.abc import AsyncIterator
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
@@ -148,6 +151,72 @@ async def test_an_answer_too_long_for_a_client_without_segments_is_an_abort(
     for number in range(20):
         store.add(Point(f"p{number}", "m", Kind.NUMBER))
     assert await peer.ask(f"00 00 01 {OBJECT_LIST}") == "71 01 04"
+
+
+@contextlib.asynccontextmanager
+async def nothing_waits(seconds: float) -> AsyncIterator[None]:
+    """Fails where the event loop had no turn for so long."""
+    longest = 0.0
+
+    async def beat() -> None:
+        nonlocal longest
+        while True:
+            began = time.monotonic()
+            await asyncio.sleep(0.005)
+            longest = max(longest, time.monotonic() - began)
+
+    beating = asyncio.create_task(beat())
+    yield
+    beating.cancel()
+    assert longest < seconds
+
+
+@pytest.mark.usefixtures("many")
+@pytest.mark.parametrize(
+    ("header", "abort"),
+    [
+        ("00 05", "71 01 04"),  # no segments: segmentation-not-supported
+        ("02 45", "71 01 0b"),  # 16 segments: apdu-too-long
+        ("02 75", "71 01 01"),  # any number of segments: buffer-overflow
+    ],
+)
+async def test_a_datagram_that_asks_for_the_object_list_700_times_holds_up_nobody(
+    device: BacnetDevice, peer: Peer, header: str, abort: str
+) -> None:
+    async with nothing_waits(0.3):
+        answer = await peer.ask(f"{header} 01 0e 0c 02 00 04 d2 1e {'09 4c' * 690} 1f")
+    assert answer == abort
+    assert transactions(device) == 0
+
+
+@pytest.mark.usefixtures("many")
+async def test_who_asks_for_everything_of_many_objects_holds_up_nobody(peer: Peer) -> None:
+    everything = " ".join(f"0c 00 00 {1000 + n:04x} 1e 09 08 1f" for n in range(150))
+    async with nothing_waits(0.3):
+        peer.send(f"02 75 01 0e {everything}")
+        peer.send(f"02 75 02 {READ[9:]}")
+        assert (await peer.next()).startswith("30 02")  # does not wait for the long one
+        assert (await peer.next()).startswith("3c 01 00")
+
+
+@pytest.mark.usefixtures("many")
+async def test_an_object_list_is_that_of_now(peer: Peer, store: Store) -> None:
+    await peer.ask(f"{DEVICE} 19 4c 29 01")
+    store.add(Point("new", "m", Kind.NUMBER, instance=7))
+    assert (await peer.ask(f"{DEVICE} 19 4c 29 00")).endswith("3e 22 03 ed 3f")
+    answer = await peer.ask(f"{DEVICE} 19 4c 2a 03 ed")
+    assert answer.endswith("3e c4 00 00 00 07 3f")
+    store.remove("new")
+    assert await peer.ask(f"{DEVICE} 19 4c 2a 03 ed") == "50 01 0c 91 02 91 2a"
+
+
+async def test_a_datagram_longer_than_any_of_bacnet_ip_is_dropped(
+    device: BacnetDevice, peer: Peer
+) -> None:
+    peer.send(f"02 75 01 0e 0c 02 00 04 d2 1e {'09 4c' * 4000} 1f")
+    assert await peer.silent()
+    assert device._server is not None
+    assert device._server.dropped == 1
 
 
 async def test_a_segmented_request_is_served_and_an_endless_one_is_not(

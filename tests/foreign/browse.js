@@ -24,7 +24,10 @@ function tell(what) {
 }
 
 function plain(values) {
-  return values.map(({ value }) => (value && value.bitsUsed ? [...value.value] : value))
+  return values.map(({ value }) => {
+    if (value && value.bitsUsed) return [...value.value]
+    return Number.isNaN(value) ? 'NaN' : value // JSON has no NaN
+  })
 }
 
 client.on('error', (error) => tell({ event: 'error', message: error.message }))

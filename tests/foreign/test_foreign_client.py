@@ -63,6 +63,7 @@ async def test_another_stack_discovers_reads_and_hears_of_a_change_and_of_a_faul
         Point("heat-1.address", "heat-1", Kind.TEXT, instance=3),
         Reading("12345678-KAM-1B-04", 1_000.0, None),
     )
+    store.add(Point("heat-1.flow", "heat-1", Kind.NUMBER, "cubic-meters-per-hour", instance=4))
     device = BacnetDevice(DeviceSettings(260_001, "Building A", port=0), store, Ledger(None))
     await device.start()
     host, port = device.address
@@ -78,7 +79,7 @@ async def test_another_stack_discovers_reads_and_hears_of_a_change_and_of_a_faul
     try:
         assert (await foreign.next("i-am"))["instance"] == 260_001
         listed = await foreign.next("object-list")
-        assert listed["objects"] == ["8,260001", "56,1", "0,1", "3,2", "40,3"]
+        assert listed["objects"] == ["8,260001", "56,1", "0,1", "3,2", "40,3", "0,4"]
         energy = await foreign.next("object")
         assert energy == {
             "event": "object",
@@ -91,6 +92,10 @@ async def test_another_stack_discovers_reads_and_hears_of_a_change_and_of_a_faul
         }
         assert (await foreign.next("object"))["value"] == 1
         assert (await foreign.next("object"))["value"] == "12345678-KAM-1B-04"
+        flow = await foreign.next("object")
+        assert flow["value"] == "NaN"
+        assert flow["reliability"] == 12  # communication-failure
+        assert flow["flags"] == [FAULT]
         await foreign.next("subscribed")
         notification = await foreign.next("notification")
         assert notification["value"] == 1234.5
