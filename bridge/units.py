@@ -422,4 +422,4 @@ def convert(value: Decimal, unit: Unit, offered: str) -> Decimal:
         if digits == (1,) and isinstance(exponent, int):
             context.prec = 400  # the longest number of a telegram has 64 bytes
             return value.scaleb(exponent)
-        return value * ratio
+        return value * source.factor / target.factor

@@ -144,18 +144,19 @@ class Scale:
 def choose_scale(value: Decimal, resolution: Decimal | None) -> Scale:
     """The scale in which a meter counts, chosen once, at its first value.
 
-    It is the smallest power of ten that is not below the meter's ``resolution`` (see `Reading`),
-    or a larger one where the count would soon be beyond `LARGEST_COUNT`. How many digits the
-    value has just now does not matter: 6.0 may be followed by 6.7.
+    It is the largest power of ten that is not above the meter's ``resolution`` (see `Reading`), so
+    that no digit of the meter is lost; or a larger one where the count would be beyond
+    `LARGEST_COUNT`, soon where the step is none of the meter's own. How many digits the value has
+    just now does not matter: 6.0 may be followed by 6.7.
 
     The maximum has 32 bits where the value leaves room to grow tenfold, since some head-ends
     read no more; otherwise it is the largest count of a 12-digit register.
     """
     step = UNKNOWN_STEP if resolution is None else resolution
     exponent = step.adjusted()
-    if step > Decimal(1).scaleb(exponent):
-        exponent += 1
-    while abs(value).scaleb(-exponent) * _ROOM_TO_GROW > LARGEST_COUNT:
+    is_the_meters = resolution is not None and step == Decimal(1).scaleb(exponent)
+    room = 1 if is_the_meters else _ROOM_TO_GROW
+    while abs(value).scaleb(-exponent) * room > LARGEST_COUNT:
         exponent += 1
     fits = abs(value).scaleb(-exponent) * 10 <= LARGEST_32_BIT_COUNT
     return Scale(exponent, LARGEST_32_BIT_COUNT if fits else LARGEST_COUNT)

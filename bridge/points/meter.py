@@ -232,23 +232,32 @@ class MeterPoints:
 
     def _find(self, records: Sequence[DataRecord]) -> list[str]:
         known = {name: point.selector for name, point in self._points.items()}
-        new: list[str] = []
+        new: list[PointPlan] = []
         confirmed = [
             name
             for name in self._unconfirmed
             if not isinstance(select(known[name], records), Fault)
         ]
         for found in find(records, known, all_storages=self.plan.all_storages):
-            if found.record.invalid is not None:
-                continue
-            unit = _unit_of(found.record) if found.kind is Kind.NUMBER else NO_UNITS
-            point = PointPlan(found.name, found.selector, found.kind, unit)
-            self._offer_point(point)
-            self._unconfirmed.add(point.name)
-            new.append(self._full(point.name))
+            # A number that is invalid now, of a broken sensor, say, is a number all the same; what
+            # another kind of value will be, only a valid one tells.
+            if found.record.invalid is None or found.kind is Kind.NUMBER:
+                unit = _unit_of(found.record) if found.kind is Kind.NUMBER else NO_UNITS
+                new.append(PointPlan(found.name, found.selector, found.kind, unit))
+        if new:
+            # One write for all the objects that come of it.
+            try:
+                with self._ledger.transaction():
+                    for point in new:
+                        self._offer_point(point)
+            except LedgerError as error:
+                # What is offered stays so; what is not has another chance with the next answer.
+                log.error("%s: %s", self.plan.name, error)
+                new = [point for point in new if point.name in self._points]
+            self._unconfirmed.update(point.name for point in new)
         if confirmed:
             self._remember(confirmed)
-        return new
+        return [self._full(point.name) for point in new]
 
     @property
     def _counts(self) -> str:

@@ -203,6 +203,8 @@ class Found:
 
 def kind_of(record: DataRecord) -> Kind | None:
     """What sort of point a record feeds, or None where no point could offer it."""
+    if isinstance(record.value, bytes):
+        return None
     if record.quantity in TEXT_QUANTITIES:
         return Kind.TEXT
     match record.value:

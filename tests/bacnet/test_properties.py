@@ -97,9 +97,9 @@ def test_a_double_holds_fifteen_digits() -> None:
         ("6", "0.001", -3),  # however round it is just now
         ("0", "1000", 3),
         ("6.0", None, -3),  # a REAL32, whose coding has no step
-        ("1388888.888888888888888888889", "0.2777777777777777777777777778", 0),  # from MJ to kWh
+        ("1388888.888888888888888888889", "0.2777777777777777777777777778", -1),  # from MJ to kWh
         ("1388888.888888888888888888889", "0.0000002777777777777777777777778", -2),
-        ("123456789.012", "0.001", 0),  # so that a thousand times as much fits
+        ("12345678.901", "0.001", -3),
         ("-5.25", "0.01", -2),
     ],
 )
@@ -111,6 +111,12 @@ def test_an_accumulator_counts_in_the_power_of_ten_that_the_meter_s_coding_asks_
     assert scale.exponent == exponent
     grown = good(abs(Decimal(value)) * 10)
     assert count_state(grown, scale).reliability is Reliability.NO_FAULT_DETECTED
+
+
+def test_an_accumulator_keeps_every_digit_of_a_full_register() -> None:
+    scale = choose_scale(Decimal("123456789.012"), Decimal("0.001"))
+    assert scale.exponent == -3
+    assert count_state(good(Decimal("123456789.012")), scale).present_value == 123_456_789_012
 
 
 def test_an_accumulator_has_32_bits_where_they_are_enough() -> None:

@@ -177,6 +177,24 @@ def test_points_that_nobody_named_are_found_in_the_first_answer() -> None:
     assert house.meter.answered(answer("0C 06 78 56 34 12"), AT, NOW) == []
 
 
+def test_a_number_that_is_invalid_at_first_is_an_object_in_fault_and_no_secret() -> None:
+    house = House(FOUND)
+    assert house.meter.answered(answer("0C 06 EE EE EE EE"), AT, NOW) == ["heat-1.energy"]
+    assert house.reading("energy") == Reading(None, None, Fault.INVALID)
+    house.meter.answered(answer("0C 06 78 56 34 12"), AT, NOW)
+    assert house.reading("energy").value == Decimal(12345678)
+
+
+def test_a_ledger_that_is_locked_at_the_first_answer_costs_one_round(tmp_path: Path) -> None:
+    house = House(FOUND, Ledger(tmp_path / "ledger"))
+    with closing(sqlite3.connect(tmp_path / "ledger", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        assert house.meter.answered(answer("0C 06 78 56 34 12"), AT, NOW) == []
+        assert house.reading("answering").value is True
+        other.execute("ROLLBACK")
+    assert house.meter.answered(answer("0C 06 78 56 34 12"), AT, NOW) == ["heat-1.energy"]
+
+
 def test_a_record_that_comes_later_becomes_a_point_then() -> None:
     house = House(FOUND)
     house.meter.answered(answer("0C 06 78 56 34 12"), AT, NOW)
