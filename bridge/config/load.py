@@ -164,7 +164,13 @@ def _read_file(path: Path) -> str:
         with path.open("rb") as stream:
             data = stream.read(MAX_BYTES + 1)
     except FileNotFoundError:
-        problems.add(0, 0, (), "there is no such file", "check the path; config/example.yaml shows the smallest that works")
+        problems.add(
+            0,
+            0,
+            (),
+            "there is no such file",
+            "check the path; README shows the smallest file",
+        )
     except IsADirectoryError:
         problems.add(0, 0, (), "this is a folder", f"name the file in it: {path}/site.yaml, say")
     except PermissionError:
