@@ -307,13 +307,18 @@ class Link:
         request = encode_frame(ShortFrame(REQ_UD2 | self._fcb(address), address))
         self._begin(_Service.REQUEST, address, request, now, tries, identity)
 
-    def abandon(self, now: float) -> None:
-        """Forget the exchange that goes on; its answer may come, so the line rests for a while."""
-        if self._exchange is not None:
-            self._exchange = None
-            self._outgoing = b""
-            self._buffer.clear()
-            self._rest_until = now + self._window
+    def abandon(self, now: float) -> Effort:
+        """Forget the exchange that goes on, if one does, and say what it has cost.
+
+        Its answer may yet come, so the line rests for a while.
+        """
+        exchange = self._exchange
+        if exchange is None:
+            return Effort()
+        effort = self._end(exchange, now, answer=None)
+        self._outgoing = b""
+        self._rest_until = now + self._window
+        return effort
 
     def to_send(self) -> bytes:
         """What to write now; empty where there is nothing."""

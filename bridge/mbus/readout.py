@@ -156,6 +156,11 @@ class Readout:
         outcome = self._link.wake(now)
         return None if outcome is None else self._go_on(outcome, now)
 
+    def abandon(self, now: float) -> Effort:
+        """Break off, and say what it has all cost."""
+        self._effort += self._link.abandon(now)
+        return self._effort
+
     def _request(self, now: float, tries: int) -> None:
         self._asking = True
         self._link.request_data(self._address, now, identity=self._identity, tries=tries)

@@ -13,18 +13,19 @@ from typing import Protocol
 
 from bridge.errors import BridgeError
 from bridge.mbus.address import SecondaryAddress
-from bridge.mbus.link import Link, Timing
-from bridge.mbus.readout import MAXIMUM_TELEGRAMS, Complete, Failed, Memory, Trouble
+from bridge.mbus.link import Effort, Link, Timing
+from bridge.mbus.readout import MAXIMUM_TELEGRAMS, Complete, Memory, Trouble
 from bridge.mbus.telegram import Telegram
+from bridge.polling.repetition import Repetition
 from bridge.polling.schedule import Plan, Schedule, Turn, Window
-from bridge.polling.session import read_meter, usual_latency
+from bridge.polling.session import BrokenOffError, read_meter, usual_latency
 from bridge.polling.statistics import (
     Failure,
     FailureKind,
     MeterStatistics,
     SegmentStatistics,
 )
-from bridge.transport import Parity, Transport, TransportError, TransportLostError
+from bridge.transport import Parity, Transport, TransportError
 
 __all__ = [
     "Failure",
@@ -165,7 +166,14 @@ class Segment:
         self._wake = asyncio.Event()
         self._backoff = 0.0
         self._connected_at = 0.0
-        self._detail: str | None = None  # why there is no connection, as last told
+        self._useful = False  # bytes came on the present connection
+        self._detail: str | None = None  # why there was no connection, the last time
+        self._is_news = True  # in the log: the first connection, or one after a loss that was said
+        # The log: the states of the port, anew after each time that it was good for something;
+        # and breaks within an answer, which may come every few seconds on such a port as well.
+        self._states = Repetition()
+        self._breaks = Repetition()
+        self._failures_said: dict[str, FailureKind] = {}  # of each meter, since it last answered
         for name in self._meters:
             self.statistics.meters[name] = MeterStatistics()
 
@@ -181,6 +189,8 @@ class Segment:
                 try:
                     await self._connect(self._schedule)
                     await self._poll(self._schedule)
+                except BrokenOffError as error:
+                    self._disconnected(str(error), spoilt=error.effort.bytes_received > 0)
                 except TransportError as error:
                     self._disconnected(str(error))
                 except Exception as error:
@@ -226,21 +236,47 @@ class Segment:
         self.statistics.connected = True
         self.statistics.connections += 1
         self._connected_at = loop.time()
-        self._detail = None
+        self._useful = False
         schedule.resume(loop.time())
-        _logger.info("%s: connected to %s", self.settings.name, self._transport.name)
-        self._tell_segment(True, f"connected to {self._transport.name}")
+        state = f"connected to {self._transport.name}"
+        if self._is_news:
+            self._log_once(logging.INFO, self._states, state)
+        else:
+            _logger.debug("%s: %s", self.settings.name, state)
+        self._is_news = False
+        self._tell_segment(True, state)
 
-    def _disconnected(self, detail: str) -> None:
-        if self.statistics.connected:
+    def _disconnected(self, detail: str, *, spoilt: bool = False) -> None:
+        """There is no connection, or none any more; ``spoilt`` where an answer had begun."""
+        lost = self.statistics.connected
+        if lost:
             self.statistics.connected = False
             self.statistics.connection_losses += 1
             if asyncio.get_running_loop().time() - self._connected_at >= LASTING:
                 self._backoff = 0.0
-        if detail != self._detail:
+        if not self._useful:
+            said = self._log_once(logging.WARNING, self._states, f"not connected: {detail}")
+        elif spoilt:
+            said = self._log_once(logging.WARNING, self._breaks, f"broke off an answer: {detail}")
+        else:
+            # Many gateways hang up when nothing is said for a while. Whether this is more than
+            # such a habit, the next attempt to open the port will show, right now.
+            said = False
+            _logger.debug("%s: not connected: %s", self.settings.name, detail)
+        self._is_news = self._is_news or said
+        self._useful = False
+        if lost or detail != self._detail:
             self._detail = detail
-            _logger.warning("%s: not connected: %s", self.settings.name, detail)
             self._tell_segment(False, detail)
+
+    def _log_once(self, level: int, lately: Repetition, text: str) -> bool:
+        """Log a state of the port, unless it was said lately; whether it was logged."""
+        line = lately.say(text, asyncio.get_running_loop().time())
+        if line is None:
+            _logger.debug("%s: %s", self.settings.name, text)
+        else:
+            _logger.log(level, "%s: %s", self.settings.name, line)
+        return line is not None
 
     async def _pass_turns(self, schedule: Schedule, until: float) -> None:
         """There is no bus until ``until``: whoever has a turn hears so."""
@@ -303,29 +339,39 @@ class Segment:
                 probe=turn.probe,
                 maximum=meter.maximum_telegrams,
             )
-        except TransportLostError as error:
-            schedule.passed(name, loop.time())
-            self._fail(name, Failure(FailureKind.NO_CONNECTION, str(error)))
+        except BrokenOffError as error:
+            self._count(name, error.effort, loop.time() - began)
+            # Gateways and routers forget a connection on which nothing is said for a while, and
+            # the first request finds out. Then nothing is wrong with the bus: the turn is not
+            # taken, and comes again on a new connection; if that cannot be had, it is passed.
+            if not self._useful or error.effort.bytes_received:
+                schedule.passed(name, loop.time())
+                self._fail(name, Failure(FailureKind.NO_CONNECTION, str(error)))
             raise
         except Exception as error:
             # One meter's telegram that trips us up must not keep the others from being read.
             _logger.exception("%s: an error in the bridge, reading %s", self.settings.name, name)
             self.statistics.exceptions += 1
-            schedule.failed(name, loop.time(), silent=False, took=loop.time() - began)
+            schedule.failed(name, loop.time(), FailureKind.INTERNAL, took=loop.time() - began)
             self._fail(name, Failure(FailureKind.INTERNAL, repr(error)))
             return
         now = loop.time()
-        self._count(name, end, now - began)
+        self._count(name, end.effort, now - began)
+        self.statistics.meters[name].duration = now - began
+        if end.effort.bytes_received:
+            self._backoff = 0.0  # this connection is good for something
+            self._useful = True
+            self._states.forget()
         if isinstance(end, Complete):
             schedule.answered(name, now)
             self._succeed(name, end.telegrams)
         else:
-            silent = end.trouble is Trouble.NO_ANSWER
-            schedule.failed(name, now, silent=silent, took=now - began)
-            self._fail(name, Failure(_KINDS[end.trouble], end.detail))
+            kind = _KINDS[end.trouble]
+            schedule.failed(name, now, kind, took=now - began)
+            self._fail(name, Failure(kind, end.detail))
 
-    def _count(self, name: str, end: Complete | Failed, duration: float) -> None:
-        effort, meter = end.effort, self.statistics.meters[name]
+    def _count(self, name: str, effort: Effort, duration: float) -> None:
+        meter = self.statistics.meters[name]
         self.statistics.add(effort, duration)
         self.statistics.unasked_bytes = self._link.unasked
         if self._link.stretch > self.statistics.stretch:
@@ -337,16 +383,13 @@ class Segment:
             )
             self.statistics.stretch = self._link.stretch
         meter.add(effort, duration)
-        meter.duration = duration
         if effort.answer_delay is not None:
             meter.answer_delay = effort.answer_delay
-        if effort.bytes_received:
-            self._backoff = 0.0  # this connection is good for something
 
     def _succeed(self, name: str, telegrams: tuple[Telegram, ...]) -> None:
         at = self._wall_clock()
         meter = self.statistics.meters[name]
-        if meter.last_failure is not None:
+        if self._failures_said.pop(name, None) is not None:
             _logger.info("%s: %s answers again", self.settings.name, name)
         meter.reads += 1
         meter.last_success = at
@@ -357,8 +400,11 @@ class Segment:
     def _fail(self, name: str, failure: Failure) -> None:
         at = self._wall_clock()
         meter = self.statistics.meters[name]
-        known = meter.last_failure is not None and meter.last_failure.kind is failure.kind
-        level = logging.DEBUG if known else logging.WARNING
+        level = logging.DEBUG
+        # That there is no connection the bus says, once for all its meters.
+        if failure.kind not in (FailureKind.NO_CONNECTION, self._failures_said.get(name)):
+            level = logging.WARNING
+            self._failures_said[name] = failure.kind
         _logger.log(level, "%s: %s: %s", self.settings.name, name, failure)
         meter.failures += 1
         meter.last_failure = failure

@@ -13,6 +13,9 @@ import datetime
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
+from enum import Enum, auto
+
+from bridge.polling.statistics import FailureKind
 
 DAY = 86400.0
 
@@ -20,6 +23,11 @@ DAY = 86400.0
 # times. One look costs one silent try (0.2 s at 2400 baud), so a return is noticed within a minute.
 RETRY_FIRST = 5.0  # seconds after the first failure; doubled with each further one
 RETRY_LAST = 60.0
+
+# A meter that answers, but will not be read now, spares its battery: it gets time.
+REFUSED_SHARE = 0.25  # of its interval
+REFUSED_FIRST = 3600.0  # seconds, at most, after the first refusal; doubled with each further one
+REFUSED_LEAST = 60.0
 
 # All looks together may take this share of the bus from the meters that answer.
 PROBE_SHARE = 0.02
@@ -29,6 +37,25 @@ PROBE_SHARE = 0.02
 _GOLDEN = 0.6180339887498949
 
 Window = tuple[datetime.time, datetime.time]
+
+
+class _Setback(Enum):
+    """What a failure says about the next try."""
+
+    SILENT = auto()  # nothing was there to be disturbed: look again soon
+    REFUSED = auto()  # it was there, and asks to be left alone
+    SPOILT = auto()  # it may be there, and answer in vain: each try may cost its battery
+
+
+_SETBACKS = {
+    FailureKind.NO_CONNECTION: _Setback.SILENT,
+    FailureKind.NO_ANSWER: _Setback.SILENT,
+    FailureKind.BUSY: _Setback.REFUSED,
+    FailureKind.APPLICATION_ERROR: _Setback.REFUSED,
+    FailureKind.DAMAGED: _Setback.SPOILT,
+    FailureKind.FOREIGN_METER: _Setback.SPOILT,
+    FailureKind.INTERNAL: _Setback.SPOILT,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +84,14 @@ class _Entry:
     plan: Plan
     order: int
     anchor: float  # a time of its grid
+    offset: float  # seconds from the opening of its window to its turn
     due: float
     failures: int = 0  # in a row
-    silent: bool = False  # the last failure was that nobody answered
+    setback: _Setback | None = None  # the last failure's
+    setbacks: int = 0  # of this kind, in a row
+    silent: bool = False  # it is only looked for, and no longer counted on
     missed: bool = False  # the bus was not there when its turn came
+    held: bool = False  # its window was closed when its turn came
 
 
 class Schedule:
@@ -75,8 +106,9 @@ class Schedule:
         for order, plan in enumerate(plans):
             if plan.name in self._entries:
                 raise ValueError(f"two meters are named {plan.name}")
-            anchor = _anchor(plan, order, now, local)
-            self._entries[plan.name] = _Entry(plan, order, anchor, due=now)
+            offset = _offset(plan, order)
+            anchor = _anchor(plan, offset, now, local)
+            self._entries[plan.name] = _Entry(plan, order, anchor, offset, due=now)
         self._asked_for: deque[str] = deque()
         self._probe_after = now
 
@@ -95,19 +127,25 @@ class Schedule:
         """Whose turn it is; None where it is nobody's."""
         if self._asked_for:
             return Turn(self._asked_for[0])
+        self._hold(now, local)
         ready = [
             entry
             for entry in self._entries.values()
-            if entry.due <= now and _is_open(entry.plan.window, local.time())
+            if entry.due <= now and _until_turn(entry, local) <= 0
         ]
         # Those that have waited longest come first; at the same time, in the order of the file.
-        alive = [entry for entry in ready if not entry.silent]
+        chosen = [entry for entry in ready if not entry.silent]
         silent = [entry for entry in ready if entry.silent]
-        if silent and (not alive or now >= self._probe_after):
-            return Turn(min(silent, key=_urgency).plan.name, probe=True)
-        if alive:
-            return Turn(min(alive, key=_urgency).plan.name)
-        return None
+        if silent and (not chosen or now >= self._probe_after):
+            chosen = silent
+        if not chosen:
+            return None
+        entry = min(chosen, key=_urgency)
+        if entry.held:
+            # The grid was askew to the wall clock; from here on it lies right again.
+            entry.anchor = now + _until_turn(entry, local)
+            entry.held = False
+        return Turn(entry.plan.name, probe=entry.silent)
 
     def next_change(self, now: float, local: datetime.datetime) -> float | None:
         """When there may be a turn, on the clock of ``now``; None where there are no meters.
@@ -116,32 +154,36 @@ class Schedule:
         """
         if self._asked_for:
             return now
+        self._hold(now, local)
         times = []
         for entry in self._entries.values():
-            time = max(entry.due, now)
-            if not _is_open(entry.plan.window, local.time()):
-                time = max(time, now + min(_until_open(entry.plan.window, local), 60.0))
-            times.append(time)
+            until_turn = 0.0 if entry.due > now else min(_until_turn(entry, local), 60.0)
+            times.append(max(entry.due, now + max(until_turn, 0.0)))
         return min(times, default=None)
 
     def answered(self, name: str, now: float) -> None:
         """The meter was read."""
         entry = self._take(name)
-        entry.failures = 0
+        entry.failures = entry.setbacks = 0
+        entry.setback = None
         entry.silent = False
         entry.due = _next_on_grid(entry, now)
 
-    def failed(self, name: str, now: float, *, silent: bool, took: float = 0.0) -> None:
+    def failed(self, name: str, now: float, kind: FailureKind, *, took: float = 0.0) -> None:
         """The meter was not read. ``took`` is how many seconds of the bus that has cost."""
         entry = self._take(name)
         if entry.silent:
             self._probe_after = now + took / PROBE_SHARE
+        setback = _SETBACKS[kind]
         entry.failures += 1
-        entry.silent = silent and entry.failures > 1
-        retry = min(RETRY_FIRST * 2.0 ** min(entry.failures - 1, 10), RETRY_LAST)
-        entry.due = now + retry
-        if not entry.silent and entry.plan.every > 0:
+        entry.setbacks = entry.setbacks + 1 if setback is entry.setback else 1
+        entry.setback = setback
+        entry.silent = setback is _Setback.SILENT and entry.failures > 1
+        entry.due = now + _pause(entry)
+        if entry.plan.every > 0 and not entry.silent:
             entry.due = min(entry.due, _next_on_grid(entry, now))
+        if setback is _Setback.REFUSED:
+            entry.due = max(entry.due, now + REFUSED_LEAST)
 
     def passed(self, name: str, now: float) -> None:
         """The meter had its turn, but the bus was not there."""
@@ -159,15 +201,21 @@ class Schedule:
                 entry.missed = False
                 entry.due = min(entry.due, now)
 
-    def is_silent(self, name: str) -> bool:
-        """Whether the meter is only looked for, and no longer counted on."""
-        return self._entries[name].silent
+    def _hold(self, now: float, local: datetime.datetime) -> None:
+        """Whose turn comes while its window is closed waits for its own place in the window.
+
+        Else all such meters would be read in one burst when it opens. That is not only the first
+        night: whenever the wall clock was set, or changed to summer time, the grid lies askew.
+        """
+        for entry in self._entries.values():
+            if entry.due <= now and not _is_open(entry.plan.window, local.time()):
+                entry.held = True
 
     def _take(self, name: str) -> _Entry:
         if name in self._asked_for:
             self._asked_for.remove(name)
         entry = self._entries[name]
-        entry.missed = False
+        entry.missed = entry.held = False
         return entry
 
 
@@ -175,14 +223,30 @@ def _urgency(entry: _Entry) -> tuple[float, int]:
     return entry.due, entry.order
 
 
-def _anchor(plan: Plan, order: int, now: float, local: datetime.datetime) -> float:
+def _pause(entry: _Entry) -> float:
+    """Seconds from a failure to the next try, before the grid is looked at."""
+    every = entry.plan.every
+    if entry.setback is _Setback.REFUSED:
+        return min(every * REFUSED_SHARE, REFUSED_FIRST) * _doubled(entry.setbacks)
+    if entry.setback is _Setback.SPOILT:
+        return min(RETRY_FIRST * _doubled(entry.setbacks), every or RETRY_LAST)
+    return min(RETRY_FIRST * _doubled(entry.failures), RETRY_LAST)
+
+
+def _doubled(times: int) -> float:
+    return 2.0 ** min(times - 1, 30)
+
+
+def _offset(plan: Plan, order: int) -> float:
     shift = order * _GOLDEN % 1.0
     if plan.window is None:
-        return now + shift * plan.every
+        return shift * plan.every
     # In the first half of the window, so that the second half is left where the bus is slow.
-    length = (_seconds(plan.window[1]) - _seconds(plan.window[0])) % DAY or DAY
-    since_open = (_seconds(local.time()) - _seconds(plan.window[0])) % DAY
-    return now - since_open + shift * min(plan.every, length / 2)
+    return shift * min(plan.every, _length(plan.window) / 2) // 1
+
+
+def _anchor(plan: Plan, offset: float, now: float, local: datetime.datetime) -> float:
+    return now + offset - (0.0 if plan.window is None else _since_open(plan.window, local))
 
 
 def _next_on_grid(entry: _Entry, now: float) -> float:
@@ -207,7 +271,19 @@ def _is_open(window: Window | None, time: datetime.time) -> bool:
     return time >= first or time < last
 
 
-def _until_open(window: Window | None, local: datetime.datetime) -> float:
-    if window is None or _is_open(window, local.time()):
+def _until_turn(entry: _Entry, local: datetime.datetime) -> float:
+    """Seconds until a meter that is due may be read, by its window; 0 or less: now."""
+    window = entry.plan.window
+    if window is None:
         return 0.0
-    return (_seconds(window[0]) - _seconds(local.time())) % DAY
+    if not _is_open(window, local.time()):
+        return DAY - _since_open(window, local) + entry.offset
+    return entry.offset - _since_open(window, local) if entry.held else 0.0
+
+
+def _since_open(window: Window, local: datetime.datetime) -> float:
+    return (_seconds(local.time()) - _seconds(window[0])) % DAY
+
+
+def _length(window: Window) -> float:
+    return (_seconds(window[1]) - _seconds(window[0])) % DAY or DAY

@@ -7,10 +7,10 @@ from functools import partial
 from typing import Protocol, TypeVar
 
 from bridge.mbus.address import SecondaryAddress
-from bridge.mbus.link import Link, Outcome
+from bridge.mbus.link import Effort, Link, Outcome
 from bridge.mbus.readout import MAXIMUM_TELEGRAMS, Complete, Failed, Memory, Readout
 from bridge.mbus.telegram import decode_telegram
-from bridge.transport import PortKind, Transport, parse_port
+from bridge.transport import PortKind, Transport, TransportLostError, parse_port
 
 ResultT_co = TypeVar("ResultT_co", covariant=True)
 
@@ -29,6 +29,14 @@ def usual_latency(port: str) -> float:
     return _USUAL_LATENCY[parse_port(port).kind]
 
 
+class BrokenOffError(TransportLostError):
+    """The port was lost in a conversation, which had cost ``effort`` up to then."""
+
+    def __init__(self, lost: TransportLostError, effort: Effort) -> None:
+        super().__init__(lost.port, lost.problem)
+        self.effort = effort
+
+
 class Conversation(Protocol[ResultT_co]):
     """What `drive` can drive: a `Link` with an exchange begun, or a `Readout` that was started."""
 
@@ -41,16 +49,14 @@ class Conversation(Protocol[ResultT_co]):
 
     def wake(self, now: float) -> ResultT_co | None: ...
 
+    def abandon(self, now: float) -> Effort: ...
 
-async def drive(
-    conversation: Conversation[ResultT_co], transport: Transport, link: Link
-) -> ResultT_co:
+
+async def drive(conversation: Conversation[ResultT_co], transport: Transport) -> ResultT_co:
     """Write, read and wait until the conversation has come to something.
 
-    ``link`` is the one below the conversation: broken off, it is told so.
-
     Raises:
-        TransportLostError: the port is gone.
+        BrokenOffError: the port is gone.
     """
     loop = asyncio.get_running_loop()
     result: ResultT_co | None = None
@@ -69,8 +75,10 @@ async def drive(
             result = conversation.receive(data, now)
             if result is None:
                 result = conversation.wake(now)
+    except TransportLostError as error:
+        raise BrokenOffError(error, conversation.abandon(loop.time())) from None
     finally:
-        link.abandon(loop.time())
+        conversation.abandon(loop.time())  # also where it was cancelled; once over, it is no more
     return result
 
 
@@ -85,9 +93,9 @@ async def exchange(transport: Transport, link: Link) -> Outcome:
     Begin it after `hear_leftovers`, and without an ``await`` in between.
 
     Raises:
-        TransportLostError: the port is gone.
+        BrokenOffError: the port is gone.
     """
-    return await drive(link, transport, link)
+    return await drive(link, transport)
 
 
 async def read_meter(
@@ -112,7 +120,7 @@ async def read_meter(
         maximum: telegrams, at most.
 
     Raises:
-        TransportLostError: the port is gone.
+        BrokenOffError: the port is gone.
         KeyLengthError: the key has not 16 bytes.
     """
     hear_leftovers(transport, link)
@@ -120,4 +128,4 @@ async def read_meter(
     decode = partial(decode_telegram, key=key, meter=meter)
     readout = Readout(link, address, decode, memory=memory, probe=probe, maximum=maximum)
     readout.start(asyncio.get_running_loop().time())
-    return await drive(readout, transport, link)
+    return await drive(readout, transport)

@@ -66,7 +66,8 @@ class MeterStatistics(Tally):
     """One meter.
 
     ``last_success`` is a wall-clock time (seconds since 1970). ``last_failure`` is None while the
-    meter answers. ``answer_delay`` and ``duration`` are of the last conversation, in seconds.
+    meter answers. ``answer_delay`` and ``duration`` are of the last conversation that came to its
+    end, in seconds.
     """
 
     last_success: float | None = None

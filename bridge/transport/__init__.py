@@ -98,7 +98,7 @@ def make_transport(
         port: as `parse_port` takes it.
         baudrate: of the bus, 300 to 38400. A ``tcp://`` gateway has its own setting.
         parity: of the bus; likewise.
-        connect_timeout: seconds, for gateways.
+        connect_timeout: seconds, for each step to a gateway: its name, the connection, settings.
 
     Raises:
         PortError: ``port`` names none.

@@ -158,7 +158,8 @@ class Rfc2217Transport:
         port: TCP port, 1 to 65535.
         baudrate: 300 to 38400.
         parity: as for a serial port.
-        connect_timeout: seconds for the connection, and once more for the settings.
+        connect_timeout: seconds for the lookup of a name, once more for the connection, and once
+            more for the settings.
     """
 
     def __init__(

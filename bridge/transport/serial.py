@@ -11,16 +11,20 @@ import logging
 import os
 import stat
 import termios
+from functools import partial
 from typing import Literal
 
 import serial
 from serial.tools import list_ports
 
 from bridge.transport.base import Inbox, TransportLostError, TransportOpenError
+from bridge.transport.thread import in_thread
 
 Parity = Literal["even", "none"]
 
 _logger = logging.getLogger(__name__)
+
+OPEN_TIMEOUT = 10.0  # seconds; a driver in good health needs milliseconds
 
 _READ_SIZE = 4096
 _GONE = "the port is gone: unplugged, or its driver was removed"
@@ -34,13 +38,23 @@ class SerialTransport:
         baudrate: 300 to 38400.
         parity: ``even`` is the standard's (EN 13757-2, 5.4); ``none`` is for converters that want
             8N1, and for pseudo terminals, which have no parity.
+        open_timeout: seconds.
     """
 
-    def __init__(self, name: str, *, baudrate: int = 2400, parity: Parity = "even") -> None:
+    def __init__(
+        self,
+        name: str,
+        *,
+        baudrate: int = 2400,
+        parity: Parity = "even",
+        open_timeout: float = OPEN_TIMEOUT,
+    ) -> None:
         self._name = name
         self._baudrate = baudrate
         self._parity: Parity = parity
+        self._open_timeout = open_timeout
         self._inbox = Inbox(name)
+        self._opening: asyncio.Future[serial.Serial] | None = None
         self._port: serial.Serial | None = None
         self._room: asyncio.Future[None] | None = None  # a write waits for it
 
@@ -50,17 +64,32 @@ class SerialTransport:
 
     async def open(self) -> None:
         await self.close()
-        loop = asyncio.get_running_loop()
-        # A USB adapter that hangs makes even a non-blocking open wait for seconds.
-        opening = loop.run_in_executor(None, _open_port, self._name, self._baudrate, self._parity)
         try:
-            port = await asyncio.shield(opening)
+            async with asyncio.timeout(self._open_timeout):
+                port = await self._open_in_thread()
+        except TimeoutError:
+            raise TransportOpenError(
+                self._name,
+                f"the port does not open within {self._open_timeout:g} s",
+                "Its adapter or driver hangs: unplug it and plug it in again; `dmesg` may say more",
+            ) from None
+        self._port = port
+        self._inbox.reset()
+        asyncio.get_running_loop().add_reader(port.fileno(), self._readable)
+
+    async def _open_in_thread(self) -> serial.Serial:
+        # A USB adapter that hangs makes even a non-blocking open wait. Where an earlier one still
+        # does, it must end first: else each attempt would leave one more thread behind.
+        if self._opening is not None:
+            await asyncio.wait({self._opening})
+        opening = self._opening = in_thread(
+            partial(_open_port, self._name, self._baudrate, self._parity), unwanted=_close_port
+        )
+        try:
+            return await asyncio.shield(opening)
         except asyncio.CancelledError:
             opening.add_done_callback(_close_unwanted)
             raise
-        self._port = port
-        self._inbox.reset()
-        loop.add_reader(port.fileno(), self._readable)
 
     def _readable(self) -> None:
         if self._port is None:

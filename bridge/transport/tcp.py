@@ -5,11 +5,20 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any
 
 from bridge.transport.base import Inbox, TransportLostError, TransportOpenError
+from bridge.transport.thread import in_thread
 
 CONNECT_TIMEOUT = 10.0  # seconds; a gateway behind a mobile network needs some of them
+
+# A name may have several addresses. If the first is dead, the next is tried beside it after a
+# while (RFC 8305); not after its 250 ms, because a slow gateway that takes one client at a time
+# must not see a second connection while it accepts the first.
+_NEXT_ADDRESS = 2.0  # seconds
 
 # A gateway that loses its power says nothing. After 20 s of quiet the kernel asks it, and gives
 # up after three questions without an answer; what was sent must be acknowledged within 20 s.
@@ -107,6 +116,9 @@ class Connection(asyncio.Protocol):
             self.transport.abort()
 
 
+_Address = tuple[socket.AddressFamily, Any]  # what a socket is made of, what it connects to
+
+
 async def connect(
     name: str,
     host: str,
@@ -118,31 +130,19 @@ async def connect(
 ) -> Connection:
     """Connect to the first address of ``host`` that accepts.
 
+    ``timeout`` is in seconds, for the lookup of a name and once more for the connection.
+
     Raises:
         TransportOpenError: none does; the message tells a refusal from silence and so on.
     """
-    loop = asyncio.get_running_loop()
     try:
         async with asyncio.timeout(timeout):
-            infos = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-            failure: OSError | None = None
-            # One by one: create_connection would fold the errors of several addresses into one
-            # text that nobody can tell apart.
-            for address in dict.fromkeys(info[4][0] for info in infos):
-                try:
-                    _, connection = await loop.create_connection(
-                        lambda: Connection(received, lost), str(address), port
-                    )
-                except OSError as error:
-                    failure = error
-                    continue
-                _set_options(connection)
-                return connection
+            addresses = await _resolve(host, port)
     except TimeoutError:
         raise TransportOpenError(
             name,
-            f"{host} does not answer within {timeout:g} s",
-            "Is it switched on and its address right? A firewall on the way also looks like this",
+            f"the name {host} cannot be resolved in time ({timeout:g} s)",
+            "Does the DNS server of this machine answer? The IP address in its place needs none",
         ) from None
     except socket.gaierror as error:
         raise TransportOpenError(
@@ -150,15 +150,97 @@ async def connect(
             f"the name {host} cannot be resolved ({error.strerror})",
             "Check the spelling and the DNS server, or write the IP address",
         ) from None
-    raise _open_error(name, host, port, failure or OSError("no address")) from None
+    try:
+        async with asyncio.timeout(timeout):
+            sock = await _first_to_accept(addresses, min(_NEXT_ADDRESS, timeout / len(addresses)))
+    except TimeoutError:
+        raise TransportOpenError(
+            name,
+            f"{host} does not answer within {timeout:g} s",
+            "Is it switched on and its address right? A firewall on the way also looks like this",
+        ) from None
+    except OSError as error:
+        raise _open_error(name, host, port, error) from None
+    try:
+        _, connection = await asyncio.get_running_loop().create_connection(
+            lambda: Connection(received, lost), sock=sock
+        )
+    except BaseException:
+        sock.close()
+        raise
+    return connection
 
 
-def _set_options(connection: Connection) -> None:
-    sock: socket.socket | None = (
-        None if connection.transport is None else connection.transport.get_extra_info("socket")
-    )
-    if sock is None:
-        return  # it has hung up already; the first read will say so
+async def _resolve(host: str, port: int) -> list[_Address]:
+    """The addresses of ``host``, at least one.
+
+    Raises:
+        socket.gaierror: it has none.
+    """
+    find = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+    try:
+        # An address is taken as it is: this asks no server and cannot wait.
+        infos = find(flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV)
+    except UnicodeError:
+        # Python encodes the name before it asks anybody, and so finds an empty or overlong part.
+        raise socket.gaierror(socket.EAI_NONAME, "it is no host name") from None
+    except socket.gaierror:
+        infos = await in_thread(find)
+    return list(dict.fromkeys((info[0], info[4]) for info in infos))
+
+
+async def _first_to_accept(addresses: Iterable[_Address], pause: float) -> socket.socket:
+    """Try one address after the other, each ``pause`` seconds after the one before or on its end.
+
+    Raises:
+        OSError: none accepts; that of the last one, but rather a refusal: somebody is there.
+    """
+    left = deque(addresses)
+    attempts: list[asyncio.Task[socket.socket]] = []
+    running: set[asyncio.Task[socket.socket]] = set()
+    failure = OSError("no address")
+    winner: asyncio.Task[socket.socket] | None = None
+    try:
+        while left or running:
+            if left:
+                attempts.append(asyncio.create_task(_connect_socket(*left.popleft())))
+                running.add(attempts[-1])
+            done, running = await asyncio.wait(
+                running, timeout=pause if left else None, return_when=asyncio.FIRST_COMPLETED
+            )
+            for attempt in done:
+                error = attempt.exception()
+                if error is None:
+                    winner = attempt
+                    return attempt.result()
+                if not isinstance(error, OSError):
+                    raise error
+                if not isinstance(failure, ConnectionRefusedError):
+                    failure = error
+    finally:
+        for attempt in attempts:
+            attempt.cancel()
+        for attempt, end in zip(
+            attempts, await asyncio.gather(*attempts, return_exceptions=True), strict=True
+        ):
+            if attempt is not winner and isinstance(end, socket.socket):
+                end.close()
+    raise failure
+
+
+async def _connect_socket(family: socket.AddressFamily, address: Any) -> socket.socket:
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(sock, address)
+        _set_options(sock)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _set_options(sock: socket.socket) -> None:
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for option, value in (

@@ -125,8 +125,8 @@ async def test_what_the_user_chose_is_the_cov_increment_whatever_the_meter_s_ste
             "0.2777777777777777777777777778",  # MJ, asked for in kWh
             "1388888.888888888888888888889",
             "1388889.166666666666666666667",
-            "00",
-            "23 15 31 59",
+            "ff",
+            "23 d3 ed 7c",  # 13 888 892 x 10^-1
         ),
     ],
 )

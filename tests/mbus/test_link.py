@@ -17,6 +17,7 @@ from bridge.mbus.link import (
     Answered,
     Damage,
     Damaged,
+    Effort,
     Link,
     Outcome,
     Silent,
@@ -436,6 +437,15 @@ def test_snd_ud_uses_and_toggles_the_fcb() -> None:
     assert link.receive(b"\xe5", now=0.1) == Acknowledged(5)
     link.send_data(5, 0x50, b"", now=0.1)
     assert link.to_send() == bytes.fromhex("68 03 03 68 53 05 50 A8 16")
+
+
+def test_an_exchange_that_is_given_up_tells_what_it_has_cost() -> None:
+    link = asked()
+    assert link.receive(WATER_5[:10], now=0.1) is None
+    effort = link.abandon(now=0.2)
+    assert (effort.tries, effort.bytes_sent, effort.bytes_received) == (1, 5, 10)
+    assert link.deadline is None
+    assert link.abandon(now=0.3) == Effort()
 
 
 def test_trailing_bytes_are_counted_and_the_line_must_rest() -> None:

@@ -7,6 +7,7 @@ import datetime
 import logging
 import os
 import pty
+import re
 import selectors
 import statistics
 import tty
@@ -125,7 +126,10 @@ class MemoryTransport:
         self.opened = 0
         self.closed = 0
         self.refuses: str | None = None
+        self.forgets_after: float | None = None  # seconds of quiet; noticed with the next request
+        self.breaks = 0  # every so many-th request is broken off within its answer
         self.written_at: list[float] = []
+        self._opened_at = 0.0
         self._inbox = Inbox("memory")
 
     @property
@@ -136,15 +140,22 @@ class MemoryTransport:
         if self.refuses is not None:
             raise TransportOpenError("memory", self.refuses, "Wait")
         self.opened += 1
+        self._opened_at = asyncio.get_running_loop().time()
         self._inbox.reset()
 
     async def write(self, data: bytes) -> None:
         self._inbox.check()
         loop = asyncio.get_running_loop()
+        quiet = loop.time() - max(self._opened_at, *self.written_at[-1:], 0.0)
         self.written_at.append(loop.time())
+        if self.forgets_after is not None and quiet > self.forgets_after:
+            self.drop("forgotten")
+            return
         delay, answer = self.bus.ask(data)
         for position, byte in enumerate(answer, start=1):
             loop.call_later(delay + self.bus.characters(position), self._inbox.put, bytes((byte,)))
+        if len(answer) > 1 and self.breaks and len(self.written_at) % self.breaks == 0:
+            loop.call_later(delay + self.bus.characters(len(answer)) / 2, self.drop)
 
     async def read(self) -> bytes:
         return await self._inbox.read()
@@ -159,8 +170,8 @@ class MemoryTransport:
     def babble(self, data: bytes) -> None:
         self._inbox.put(data)
 
-    def drop(self) -> None:
-        self._inbox.lose("unplugged")
+    def drop(self, problem: str = "unplugged") -> None:
+        self._inbox.lose(problem)
 
 
 @dataclass
@@ -458,6 +469,168 @@ def test_a_gateway_that_hangs_up_when_idle_costs_no_readings() -> None:
         assert transport.opened == 11
 
     poll([ScriptedMeter(5)], [MeterSettings("m", 5, 900.0)], story)
+
+
+def test_a_connection_that_was_forgotten_while_idle_costs_no_reading() -> None:
+    def prepare(transport: MemoryTransport) -> None:
+        transport.forgets_after = 1.5
+
+    segment, diary, transport = poll(
+        [ScriptedMeter(5), ScriptedMeter(6)],
+        [MeterSettings("a", 5, 3.0), MeterSettings("b", 6, 3.0)],
+        sleep(60.0),
+        prepare=prepare,
+    )
+    assert transport.opened > 15
+    assert diary.failed == []
+    assert len(diary.answers_of("a")) in (19, 20, 21)
+    assert len(diary.answers_of("b")) in (19, 20, 21)
+    # The requests that went nowhere are in the sums all the same.
+    meters = segment.statistics.meters
+    assert meters["a"].tries + meters["b"].tries == len(transport.bus.requests) + (
+        segment.statistics.connection_losses
+    )
+
+
+def test_a_connection_that_was_forgotten_and_cannot_be_had_again_costs_the_reading() -> None:
+    async def story(segment: Segment, diary: Diary, transport: MemoryTransport) -> None:
+        await asyncio.sleep(10.0)
+        transport.forgets_after = 1.5
+        transport.refuses = "switched off"
+        await asyncio.sleep(60.0)
+        assert [failure for _, failure in diary.failures_of("m")] == [
+            Failure(FailureKind.NO_CONNECTION, "memory: switched off. Wait")
+        ]
+        transport.refuses = None
+        await asyncio.sleep(61.0)
+        assert len(diary.answered) == 3
+
+    poll([ScriptedMeter(5)], [MeterSettings("m", 5, 60.0)], story)
+
+
+def test_a_request_that_kills_each_connection_is_made_twice_and_then_counts() -> None:
+    async def story(segment: Segment, diary: Diary, transport: MemoryTransport) -> None:
+        await asyncio.sleep(10.0)
+        transport.forgets_after = 0.0
+        opened = transport.opened
+        await asyncio.sleep(50.5)
+        assert [failure for _, failure in diary.failures_of("m")] == [
+            Failure(FailureKind.NO_CONNECTION, "memory: forgotten")
+        ]
+        assert transport.opened == opened + 1
+
+    poll([ScriptedMeter(5)], [MeterSettings("m", 5, 60.0)], story)
+
+
+def test_a_conversation_that_was_broken_off_is_counted() -> None:
+    async def story(segment: Segment, diary: Diary, transport: MemoryTransport) -> None:
+        await asyncio.sleep(0.2)  # in the midst of the telegram
+        transport.drop()
+        await asyncio.sleep(0.01)
+        meter = segment.statistics.meters["m"]
+        assert (meter.tries, meter.bytes_sent, meter.failures) == (2, 10, 1)
+        assert meter.bytes_received > 5
+        assert meter.busy_time == pytest.approx(0.2)
+        assert segment.statistics.busy_time == meter.busy_time
+
+    poll([ScriptedMeter(5)], [MeterSettings("m", 5, 900.0)], story)
+
+
+def lines(caplog: pytest.LogCaptureFixture, level: int = logging.INFO) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.levelno >= level]
+
+
+def test_a_gateway_that_hangs_up_as_its_habit_is_not_worth_a_line(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def story(segment: Segment, diary: Diary, transport: MemoryTransport) -> None:
+        for _ in range(500):
+            await asyncio.sleep(10.5)
+            transport.drop()
+
+    with caplog.at_level(logging.DEBUG, logger="bridge.polling.engine"):
+        _, diary, _ = poll([ScriptedMeter(5)], [MeterSettings("m", 5, 7.0)], story)
+    assert diary.failed == []
+    assert lines(caplog) == ["basement: connected to memory"]
+    assert "basement: not connected: memory: unplugged" in lines(caplog, logging.DEBUG)
+
+
+def test_a_gateway_that_breaks_off_answers_is_said_once_an_hour(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def prepare(transport: MemoryTransport) -> None:
+        transport.breaks = 5
+
+    with caplog.at_level(logging.INFO, logger="bridge.polling.engine"):
+        _, diary, _ = poll(
+            [ScriptedMeter(5)], [MeterSettings("m", 5, 10.0)], sleep(2.5 * 3600.0), prepare=prepare
+        )
+    assert len(diary.failed) > 100
+    said = lines(caplog)
+    assert said[:3] == [
+        "basement: connected to memory",
+        "basement: broke off an answer: memory: unplugged",
+        "basement: connected to memory",
+    ]
+    assert len(said) == 7
+    assert re.fullmatch(r"basement: broke off .* \(\d+× more since .*\)", said[-2])
+
+
+def test_a_gateway_that_hangs_up_at_once_is_said_once_an_hour(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def story(segment: Segment, diary: Diary, transport: MemoryTransport) -> None:
+        while asyncio.get_running_loop().time() < 1000.0 + 2.5 * 3600.0:
+            await asyncio.sleep(0.3)
+            transport.drop("closed" if transport.opened % 2 else "reset by peer")
+
+    meters = [MeterSettings("a", 5, 900.0), MeterSettings("b", 6, 900.0)]
+    with caplog.at_level(logging.INFO, logger="bridge.polling.engine"):
+        _, diary, _ = poll([], meters, story)
+    assert {failure.kind for _, _, failure in diary.failed} == {FailureKind.NO_CONNECTION}
+    assert sorted(line.split(" (")[0] for line in lines(caplog)) == sorted(
+        3
+        * [
+            "basement: connected to memory",
+            "basement: not connected: memory: closed",
+            "basement: not connected: memory: reset by peer",
+        ]
+    )
+
+
+def test_an_outage_and_its_end_are_said_each_time(caplog: pytest.LogCaptureFixture) -> None:
+    async def story(segment: Segment, diary: Diary, transport: MemoryTransport) -> None:
+        for _ in range(2):
+            await asyncio.sleep(300.0)
+            transport.refuses = "no route"
+            transport.drop()
+            await asyncio.sleep(300.0)
+            transport.refuses = None
+        await asyncio.sleep(300.0)
+
+    with caplog.at_level(logging.INFO, logger="bridge.polling.engine"):
+        poll([ScriptedMeter(5)], [MeterSettings("m", 5, 60.0)], story)
+    outage = ["basement: not connected: memory: no route. Wait", "basement: connected to memory"]
+    assert lines(caplog) == ["basement: connected to memory", *outage, *outage]
+
+
+def test_a_silent_meter_is_said_once_though_the_port_comes_and_goes(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def story(segment: Segment, diary: Diary, transport: MemoryTransport) -> None:
+        for _ in range(10):
+            await asyncio.sleep(200.0)
+            transport.refuses = "no route"
+            transport.drop()
+            await asyncio.sleep(100.0)
+            transport.refuses = None
+
+    meters = [MeterSettings("dead", 6, 10.0), MeterSettings("m", 5, 10.0)]
+    with caplog.at_level(logging.INFO, logger="bridge.polling.engine"):
+        poll([ScriptedMeter(5)], meters, story)
+    assert [line for line in lines(caplog) if "dead" in line] == [
+        "basement: dead: the meter does not answer (no answer to 3 tries)"
+    ]
 
 
 def test_bytes_that_nobody_asked_for_are_counted_and_answer_nothing() -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import datetime
+from collections import Counter
+from functools import partial
 from itertools import pairwise
 
 import pytest
 
 from bridge.polling.schedule import Plan, Schedule, Turn
+from bridge.polling.statistics import FailureKind
 
 NOON = datetime.datetime(2026, 3, 9, 12, 0)
 NIGHT = (datetime.time(2), datetime.time(4))
@@ -27,13 +30,21 @@ def simulate(
     start: datetime.datetime = NOON,
     dead: frozenset[str] = frozenset(),
     dead_took: float = 0.6,
+    kind: FailureKind = FailureKind.NO_ANSWER,
+    jumps: dict[float, float] | None = None,
 ) -> list[tuple[float, str]]:
-    """Give turns up to ``until``; each takes ``took`` seconds, and a probe a third of the other."""
+    """Give turns up to ``until``; each takes ``took`` seconds, and a probe a third of the other.
+
+    The ``dead`` fail for the reason of ``kind``. ``jumps`` are steps of the wall clock, in seconds,
+    by the time at which somebody sets it.
+    """
     now, turns = 0.0, []
     while now < until:
-        turn = schedule.next_turn(now, wall(now, start))
+        set_by = sum(step for time, step in (jumps or {}).items() if time <= now)
+        local = wall(now + set_by, start)
+        turn = schedule.next_turn(now, local)
         if turn is None:
-            change = schedule.next_change(now, wall(now, start))
+            change = schedule.next_change(now, local)
             assert change is not None
             assert change > now
             now = change
@@ -42,7 +53,7 @@ def simulate(
         if turn.name in dead:
             cost = dead_took / 3 if turn.probe else dead_took
             now += cost
-            schedule.failed(turn.name, now, silent=True, took=cost)
+            schedule.failed(turn.name, now, kind, took=cost)
         else:
             now += took
             schedule.answered(turn.name, now)
@@ -131,6 +142,57 @@ def test_meters_of_one_window_are_spread_over_its_first_half() -> None:
     assert all(2 <= wall(time).hour < 3 for time in turns)
 
 
+def minutes_of_day(times: list[float]) -> list[int]:
+    """How many of these local times lie in each minute, for the minutes that have any."""
+    return sorted(Counter(int(time % 86400.0 // 60) for time in times).values())
+
+
+# At 13:00 of the second day: set by seconds, minutes, hours. Then summer time, that begins at 2:00
+# and ends at 3:00 of the second night.
+@pytest.mark.parametrize(
+    ("at", "step"),
+    [
+        *((25.0, step) for step in (5.0, -5.0, 600.0, -600.0, 7.3 * 3600.0, -7.3 * 3600.0)),
+        (38.0, 3600.0),
+        (39.0, -3600.0),
+    ],
+)
+def test_a_wall_clock_that_is_set_moves_no_crowd_to_the_opening(at: float, step: float) -> None:
+    plans = [Plan(f"m{number}", 86400.0, NIGHT) for number in range(30)]
+    schedule = Schedule(plans, 0.0, NOON)
+    turns = simulate(schedule, 6 * 86400.0, jumps={at * 3600.0: step})
+    for night in range(6):
+        local = [43200.0 + time + (step if time >= at * 3600.0 else 0.0) for time, _ in turns]
+        tonight = [
+            time for time in local if night * 86400.0 <= time - 43200.0 < (night + 1) * 86400.0
+        ]
+        assert all(2 <= time % 86400.0 / 3600.0 < 4 for time in tonight)
+        assert max(minutes_of_day(tonight), default=0) <= 3
+    # Where the clock jumps over hours, the night after may come too early for a day's interval.
+    assert set(Counter(name for _, name in turns).values()) == {5 if step > 3600.0 else 6}
+
+
+def test_a_clock_that_is_set_into_a_window_lets_those_go_whose_place_is_past() -> None:
+    plans = [Plan(f"m{number}", 86400.0, NIGHT) for number in range(30)]
+    start = datetime.datetime(1970, 1, 1, 6, 0)
+    schedule = Schedule(plans, 0.0, start)
+    # Ten minutes later it is half past two; half of the places are past, the others are kept.
+    turns = simulate(schedule, 7200.0, start=start, jumps={600.0: 73200.0})
+    assert len(turns) == 30
+    early = [time for time, _ in turns if time < 700.0]
+    assert len(early) in (14, 15, 16)
+    later = [time + 73200.0 for time, _ in turns if time >= 700.0]
+    assert max(minutes_of_day(later)) <= 3
+
+
+def test_a_request_from_outside_does_not_cost_the_turn_in_the_window() -> None:
+    schedule = Schedule([Plan("a", 86400.0, NIGHT)], 0.0, NOON)
+    assert schedule.next_turn(0.0, NOON) is None
+    schedule.read_now("a")
+    schedule.answered("a", 1.0)
+    assert [time for time, _ in simulate(schedule, 86400.0)] == [pytest.approx(14 * 3600.0)]
+
+
 def test_the_opening_of_a_window_is_looked_for_every_minute() -> None:
     # The wall clock may be set meanwhile.
     schedule = Schedule([Plan("a", 3600.0, NIGHT)], 0.0, NOON)
@@ -162,8 +224,7 @@ def test_two_meters_cannot_have_one_name() -> None:
 
 def test_a_readout_that_failed_once_is_tried_again_soon_with_all_tries() -> None:
     schedule = Schedule([Plan("a", 900.0)], 0.0, NOON)
-    schedule.failed("a", 1.0, silent=True, took=0.6)
-    assert not schedule.is_silent("a")
+    schedule.failed("a", 1.0, FailureKind.NO_ANSWER, took=0.6)
     assert schedule.next_turn(5.9, wall(5.9)) is None
     assert schedule.next_turn(6.0, wall(6.0)) == Turn("a")
     schedule.answered("a", 6.5)
@@ -173,7 +234,7 @@ def test_a_readout_that_failed_once_is_tried_again_soon_with_all_tries() -> None
 def test_a_silent_meter_is_looked_for_ever_more_rarely_but_at_least_each_minute() -> None:
     schedule = Schedule([Plan("a", 900.0)], 0.0, NOON)
     turns = simulate(schedule, 3600.0, dead=frozenset("a"))
-    assert schedule.is_silent("a")
+    assert schedule.next_turn(3700.0, wall(3700.0)) == Turn("a", probe=True)
     gaps = [after - before for (before, _), (after, _) in pairwise(turns)]
     assert gaps[:5] == pytest.approx([5.6, 10.6, 20.2, 40.2, 60.2])
     assert max(gaps) == pytest.approx(60.2)
@@ -183,15 +244,58 @@ def test_a_meter_that_is_back_has_its_interval_again() -> None:
     schedule = Schedule([Plan("a", 900.0)], 0.0, NOON)
     simulate(schedule, 300.0, dead=frozenset("a"))
     schedule.answered("a", 300.0)
-    assert not schedule.is_silent("a")
     assert schedule.next_change(300.0, wall(300.0)) == pytest.approx(900.0)
+    assert schedule.next_turn(900.0, wall(900.0)) == Turn("a")
 
 
 def test_damage_makes_no_silent_meter() -> None:
     schedule = Schedule([Plan("a", 900.0)], 0.0, NOON)
     for now in (1.0, 10.0, 30.0):
-        schedule.failed("a", now, silent=False, took=1.0)
-    assert not schedule.is_silent("a")
+        schedule.failed("a", now, FailureKind.DAMAGED, took=1.0)
+    assert schedule.next_turn(50.0, wall(50.0)) == Turn("a")
+
+
+@pytest.mark.parametrize("kind", [FailureKind.BUSY, FailureKind.APPLICATION_ERROR])
+def test_a_meter_that_refuses_is_given_time(kind: FailureKind) -> None:
+    refusing = partial(simulate, dead=frozenset("a"), kind=kind)
+    daily = Schedule([Plan("a", 86400.0)], 0.0, NOON)
+    turns = [time for time, _ in refusing(daily, 3 * 86400.0)]
+    hours = [round((after - before) / 3600.0) for before, after in pairwise(turns)]
+    assert hours == [1, 2, 4, 8, 9, 24]  # and then its own interval
+    quarterly = Schedule([Plan("a", 900.0)], 0.0, NOON)
+    turns = [time for time, _ in refusing(quarterly, 3600.0)]
+    assert turns == pytest.approx([0.0, 225.6, 676.2, 900.0, 1800.0, 2700.0], abs=0.1)
+
+
+@pytest.mark.parametrize("every", [0.0, 10.0])
+def test_a_meter_that_refuses_has_a_minute_at_least(every: float) -> None:
+    schedule = Schedule([Plan("a", every)], 0.0, NOON)
+    turns = simulate(schedule, 300.0, dead=frozenset("a"), kind=FailureKind.BUSY)
+    assert [time for time, _ in turns] == pytest.approx([0.0, 60.6, 121.2, 181.8, 242.4])
+
+
+@pytest.mark.parametrize(
+    "kind", [FailureKind.DAMAGED, FailureKind.FOREIGN_METER, FailureKind.INTERNAL]
+)
+def test_answers_in_vain_are_asked_for_ever_more_rarely_up_to_the_interval(
+    kind: FailureKind,
+) -> None:
+    in_vain = partial(simulate, dead=frozenset("a"), kind=kind)
+    daily = times_of(in_vain(Schedule([Plan("a", 86400.0)], 0.0, NOON), 864000.0), "a")
+    gaps = [after - before for before, after in pairwise(daily)]
+    assert gaps[:4] == pytest.approx([5.6, 10.6, 20.6, 40.6])
+    assert len([time for time in daily if time >= 86400.0]) == 9
+    always = times_of(in_vain(Schedule([Plan("a", 0.0)], 0.0, NOON), 600.0), "a")
+    assert max(after - before for before, after in pairwise(always)) == pytest.approx(60.6)
+
+
+def test_a_meter_that_was_silent_for_long_and_then_refuses_is_given_its_first_pause() -> None:
+    schedule = Schedule([Plan("a", 86400.0)], 0.0, NOON)
+    simulate(schedule, 5000.0, dead=frozenset("a"))
+    schedule.failed("a", 5000.0, FailureKind.BUSY, took=0.5)
+    assert schedule.next_change(5000.0, wall(5000.0)) == pytest.approx(8600.0)
+    schedule.failed("a", 8600.0, FailureKind.DAMAGED, took=0.5)
+    assert schedule.next_change(8600.0, wall(8600.0)) == pytest.approx(8605.0)
 
 
 def test_silent_meters_take_two_per_cent_of_a_busy_bus() -> None:

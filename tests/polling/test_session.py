@@ -10,7 +10,13 @@ import pytest
 from bridge.mbus.address import parse_secondary
 from bridge.mbus.link import Acknowledged, Link, Silent, Timing
 from bridge.mbus.readout import Complete, Failed, Trouble
-from bridge.polling.session import exchange, hear_leftovers, read_meter, usual_latency
+from bridge.polling.session import (
+    BrokenOffError,
+    exchange,
+    hear_leftovers,
+    read_meter,
+    usual_latency,
+)
 from bridge.transport import PortError, TransportLostError
 from bridge.transport.base import Inbox
 
@@ -114,6 +120,15 @@ async def test_a_lost_port_ends_the_conversation_and_frees_the_link() -> None:
     await transport.open()
     transport.answers = {NKE_5: b"\xe5", REQ_5: WATER_5}
     assert isinstance(await read_meter(transport, link, 5), Complete)
+
+
+async def test_a_conversation_that_is_broken_off_tells_what_it_has_cost() -> None:
+    transport = Answering({NKE_5: b"\xe5", REQ_5: WATER_5[:11]})
+    asyncio.get_running_loop().call_later(0.03, transport.inbox.lose, "unplugged")
+    with pytest.raises(BrokenOffError, match=r"^test: unplugged$") as caught:
+        await read_meter(transport, Link(TIMING), 5)
+    effort = caught.value.effort
+    assert (effort.tries, effort.bytes_sent, effort.bytes_received) == (2, 10, 12)
 
 
 async def test_a_cancelled_conversation_frees_the_link() -> None:

@@ -8,10 +8,13 @@ import errno
 import os
 import pty
 import termios
+import threading
+import time
 import tty
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import serial
@@ -242,3 +245,59 @@ async def test_a_port_whose_opening_was_cancelled_is_not_left_open(terminal: Ter
             else:
                 break
     await transport.close()
+
+
+class HangingDriver:
+    """Opens a port only after ``go``, as an adapter that hangs does."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.go = threading.Event()
+        self.began = 0
+        self.opened: list[serial.Serial] = []
+        self._real = serial.Serial
+        monkeypatch.setattr("bridge.transport.serial.serial.Serial", self.open)
+
+    def open(self, *arguments: Any, **settings: Any) -> serial.Serial:
+        self.began += 1
+        self.go.wait()
+        self.opened.append(self._real(*arguments, **settings))
+        return self.opened[-1]
+
+
+async def test_a_port_that_hangs_is_told_and_leaves_one_thread_however_often_it_is_tried(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driver = HangingDriver(monkeypatch)
+    transport = SerialTransport(terminal.name, parity="none", open_timeout=0.05)
+    for _ in range(3):
+        with pytest.raises(TransportOpenError, match=r"does not open within 0\.05 s") as caught:
+            await transport.open()
+        await transport.close()
+    assert "unplug it" in caught.value.remedy
+    assert driver.began == 1
+    driver.go.set()
+    await transport.open()
+    assert [port.is_open for port in driver.opened] == [False, True]  # the late one is not left
+    await transport.close()
+
+
+def test_ports_that_hang_hold_up_neither_the_others_nor_the_end(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driver = HangingDriver(monkeypatch)
+
+    async def main() -> None:
+        hanging = [asyncio.ensure_future(transport_on(terminal).open()) for _ in range(40)]
+        await asyncio.sleep(0.05)
+        assert driver.began == 40
+        for opening in hanging:
+            opening.cancel()
+        await asyncio.gather(*hanging, return_exceptions=True)
+
+    began = time.monotonic()
+    asyncio.run(main())
+    assert time.monotonic() - began < 2.0
+    driver.go.set()
+    for thread in threading.enumerate():
+        if thread.daemon:
+            thread.join(1.0)

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 import socket
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager
+from typing import Any
 
 import pytest
 
@@ -155,39 +159,147 @@ async def test_a_refused_connection_says_what_to_check() -> None:
     assert "Most gateways take one at a time" in caught.value.remedy
 
 
-async def test_a_name_that_cannot_be_resolved_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def getaddrinfo(*_: object, **__: object) -> object:
-        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+class Names:
+    """Stands in for the resolver: knows some names; others hang until ``answer`` is set."""
 
-    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", getaddrinfo)
-    with pytest.raises(TransportOpenError, match=r"the name gateway\.invalid cannot be resolved"):
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, **known: list[str]) -> None:
+        self.known = {name.replace("_", "."): addresses for name, addresses in known.items()}
+        self.answer = threading.Event()
+        self.asked: list[str] = []
+        self._real = socket.getaddrinfo
+        monkeypatch.setattr(socket, "getaddrinfo", self.getaddrinfo)
+
+    def getaddrinfo(
+        self, host: str, port: int, family: int = 0, type: int = 0, proto: int = 0, flags: int = 0
+    ) -> list[Any]:
+        if flags & socket.AI_NUMERICHOST:
+            return self._real(host, port, family, type, proto, flags)
+        self.asked.append(host)
+        if host not in self.known:
+            self.answer.wait()
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        return [
+            info
+            for address in self.known[host]
+            for info in self._real(address, port, type=type, flags=socket.AI_NUMERICHOST)
+        ]
+
+
+async def test_a_name_that_cannot_be_resolved_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    Names(monkeypatch).answer.set()
+    with pytest.raises(
+        TransportOpenError, match=r"the name gateway\.invalid cannot be resolved \("
+    ):
         await transport_to(10001, "gateway.invalid").open()
+
+
+async def test_a_text_that_can_be_no_name_says_so() -> None:
+    with pytest.raises(TransportOpenError, match=r"cannot be resolved \(it is no host name"):
+        await transport_to(10001, "gateway..local").open()
+
+
+async def test_a_name_that_nobody_resolves_is_told_from_a_gateway_that_does_not_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    names = Names(monkeypatch)
+    with pytest.raises(TransportOpenError, match="cannot be resolved in time") as told:
+        await transport_to(10001, "gateway.test", timeout=0.1).open()
+    assert "DNS" in told.value.remedy
+    names.answer.set()
+    await asyncio.sleep(0.05)  # the late answer is nobody's
+
+
+def test_names_that_nobody_resolves_hold_up_neither_an_address_nor_the_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    names = Names(monkeypatch)
+
+    async def main() -> None:
+        dead = [
+            asyncio.ensure_future(transport_to(10001, f"gw{number}.test", timeout=60.0).open())
+            for number in range(40)  # more than an executor has threads, on any machine
+        ]
+        async with peer() as gateway:
+            await asyncio.sleep(0.05)
+            transport = transport_to(gateway.port)
+            await transport.open()
+            await transport.close()
+        for opening in dead:
+            opening.cancel()
+        await asyncio.gather(*dead, return_exceptions=True)
+
+    began = time.monotonic()
+    asyncio.run(main())
+    names.answer.set()
+    assert time.monotonic() - began < 2.0
+    assert len(names.asked) == 40
+
+
+async def test_an_address_is_looked_up_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = Names(monkeypatch)
+    async with peer() as gateway:
+        transport = transport_to(gateway.port)
+        await transport.open()
+        await transport.close()
+    assert names.asked == []
+
+
+@contextmanager
+def deaf_port(host: str) -> Iterator[int]:
+    """A port whose queue is full: the kernel ignores who wants to connect."""
+    with ExitStack() as stack:
+        full = stack.enter_context(socket.socket())
+        full.bind((host, 0))
+        full.listen(0)
+        port: int = full.getsockname()[1]
+        for _ in range(4):
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex((host, port))
+        yield port
+
+
+async def test_an_address_that_does_not_answer_keeps_no_other_of_that_name_from_being_tried(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    Names(monkeypatch, gateway_test=["127.0.0.2", "127.0.0.3", "127.0.0.1"])
+    with deaf_port("127.0.0.2") as port:  # at 127.0.0.3 nobody is
+        server = await asyncio.start_server(Peer().serve, "127.0.0.1", port)
+        transport = transport_to(port, "gateway.test", timeout=0.6)
+        await transport.open()
+        await transport.close()
+        server.close()
+        await asyncio.sleep(0.01)
+
+
+async def test_of_several_reasons_a_refusal_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    Names(monkeypatch, gateway_test=["127.0.0.1", "127.0.0.2"])
+
+    async def sock_connect(sock: socket.socket, address: tuple[str, int]) -> None:
+        number = errno.ECONNREFUSED if address[0] == "127.0.0.1" else errno.EHOSTUNREACH
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "sock_connect", sock_connect)
+    with pytest.raises(TransportOpenError, match="refuses connections"):
+        await transport_to(10001, "gateway.test").open()
 
 
 @pytest.mark.parametrize("number", [errno.EHOSTUNREACH, errno.ENETUNREACH])
 async def test_a_host_without_a_way_to_it_says_so(
     number: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def create_connection(*_: object, **__: object) -> object:
+    async def sock_connect(*_: object) -> None:
         raise OSError(number, "No route to host")
 
-    monkeypatch.setattr(asyncio.get_running_loop(), "create_connection", create_connection)
+    monkeypatch.setattr(asyncio.get_running_loop(), "sock_connect", sock_connect)
     with pytest.raises(TransportOpenError, match="cannot be reached") as caught:
         await transport_to(10001).open()
     assert "default route" in caught.value.remedy
 
 
 async def test_a_gateway_that_does_not_answer_ends_the_attempt() -> None:
-    with socket.socket() as full:
-        full.bind(("127.0.0.1", 0))
-        full.listen(0)
-        port = full.getsockname()[1]
-        # The queue takes a connection or two, and then the kernel ignores further ones.
-        waiting = [socket.socket() for _ in range(4)]
-        for sock in waiting:
-            sock.setblocking(False)
-            sock.connect_ex(("127.0.0.1", port))
-        with pytest.raises(TransportOpenError, match=r"does not answer within 0\.2 s"):
-            await transport_to(port, timeout=0.2).open()
-        for sock in waiting:
-            sock.close()
+    with (
+        deaf_port("127.0.0.1") as port,
+        pytest.raises(TransportOpenError, match=r"does not answer within 0\.2 s"),
+    ):
+        await transport_to(port, timeout=0.2).open()
