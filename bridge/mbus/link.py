@@ -45,7 +45,15 @@ from bridge.mbus.errors import (
     StopError,
 )
 from bridge.mbus.fixed import FIXED_LENGTH
-from bridge.mbus.frame import Ack, Frame, LongFrame, ShortFrame, encode_frame, take_frame
+from bridge.mbus.frame import (
+    OVERHEAD,
+    Ack,
+    Frame,
+    LongFrame,
+    ShortFrame,
+    encode_frame,
+    take_frame,
+)
 
 BITS = 11  # of a character: start, 8 data, parity, stop (EN 13757-2, 5.2)
 LONGEST_FRAME = 261  # characters
@@ -210,6 +218,7 @@ class _Exchange:
     limit: float = 0.0
     heard: bool = False
     broken: Damage | None = None  # why the bytes since the last sound frame are none
+    ended: bool = False  # they fill a frame to its stop character; only its checksum is wrong
     acknowledged: bool = False  # an E5 came, but it is not sure yet that it is one
     foreign_here: bool = False
     # Of all tries:
@@ -335,6 +344,7 @@ class Link:
             self._hear_unasked(len(data), now)
             return None
         exchange.bytes_received += len(data)
+        exchange.ended = False
         if exchange.acknowledged:
             # More follows: the E5 was the end of something else, or a byte of a broken frame.
             exchange.acknowledged = False
@@ -345,6 +355,9 @@ class Link:
             exchange.deadline = exchange.window_end
             if self._buffer or exchange.broken is not None or exchange.acknowledged:
                 exchange.deadline = max(exchange.window_end, now + self.timing.gap)
+            if exchange.ended:
+                # Nothing more is due: the line needs its rest, and no patience for a gap.
+                exchange.deadline = now + self.timing.idle
             exchange.deadline = min(exchange.deadline, exchange.limit)
         return outcome
 
@@ -399,6 +412,7 @@ class Link:
         exchange.tries += 1
         exchange.listening = True
         exchange.heard = exchange.foreign_here = exchange.acknowledged = False
+        exchange.ended = False
         exchange.broken = None
         exchange.sent_before_at, exchange.sent_at = exchange.sent_at, now
         exchange.window_end = now + timing.characters(len(exchange.request)) + self._window
@@ -418,10 +432,14 @@ class Link:
 
     def _take_frames(self, exchange: _Exchange, now: float) -> Outcome | None:
         while True:
+            length = len(self._buffer)
+            announced = self._buffer[1] + OVERHEAD if length > 1 else 0
             try:
                 frame = take_frame(self._buffer)
             except FrameError as error:
                 exchange.heard = True
+                if isinstance(error, ChecksumError) and length == announced:
+                    exchange.ended = True
                 # A wrong checksum makes the search go on inside the frame, where nothing counts.
                 if exchange.broken in (None, Damage.NOISE):
                     exchange.broken = _kind(error)

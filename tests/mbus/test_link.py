@@ -188,13 +188,23 @@ def test_a_wrong_checksum_is_counted_and_asked_again_after_an_idle_line() -> Non
     broken = bytearray(WATER_5)
     broken[20] ^= 0x01
     assert link.receive(bytes(broken), now=0.2) is None
-    assert deadline(link) - 0.2 >= 33 / 2400
+    # The frame is whole: no patience for a gap, also where a network would need it.
+    assert deadline(link) == pytest.approx(0.2 + 33 / 2400)
     assert wait(link) is None
     assert link.to_send() == REQ_5_FCB_1
     outcome = link.receive(WATER_5, now=0.8)
     assert isinstance(outcome, Answered)
     assert outcome.effort.damage == {Damage.CHECKSUM: 1}
     assert outcome.effort.silences == 0
+
+
+def test_bytes_behind_a_broken_frame_are_waited_for_as_after_any_gap() -> None:
+    link = asked(timing=replace(TIMING, latency=0.5))
+    broken = WATER_5[:-2] + b"\x00\x16"
+    assert link.receive(broken, now=0.8) is None
+    assert deadline(link) == pytest.approx(0.8 + 33 / 2400)
+    assert link.receive(b"\x68\x15", now=0.805) is None
+    assert deadline(link) == pytest.approx(0.805 + link.timing.gap)
 
 
 @pytest.mark.parametrize(
