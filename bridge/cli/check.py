@@ -14,6 +14,7 @@ from bridge.config.load import load_with_warnings
 from bridge.config.model import Bus, Site
 from bridge.config.values import format_duration
 from bridge.points.ledger import Ledger
+from bridge.points.meter import ANSWERING, LAST_READ, SECONDARY_ADDRESS
 
 if TYPE_CHECKING:
     from bridge.app.objects import PlannedObject
@@ -78,7 +79,8 @@ def _show_objects(objects: list[PlannedObject]) -> None:
 
 def _show_open_meters(site: Site, objects: list[PlannedObject]) -> None:
     """Say which meters will tell their points by themselves."""
-    known = {each.point.meter for each in objects if each.point.source}
+    own = {ANSWERING, LAST_READ, SECONDARY_ADDRESS}
+    known = {each.point.meter for each in objects if each.point.name.split(".")[-1] not in own}
     waiting = [
         name
         for bus in site.buses.values()

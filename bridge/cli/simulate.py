@@ -105,7 +105,8 @@ async def _serve(bus: SimulatedBus, host: str, port: int, latency: float, *, pty
     if pty:
         server = await serve_pty(bus)
         say(f"\nThe bus is at {server.path}, {bus.baudrate} baud. A pseudo terminal has no parity:")
-        say(f"  {command_name()} read {server.path} {example} --parity none")
+        rate = "" if bus.baudrate == 2400 else f" --baudrate {bus.baudrate}"
+        say(f"  {command_name()} read {server.path} {example} --parity none{rate}")
     else:
         server = await serve_tcp(bus, host, port, latency=latency)
         say(f"\nThe bus is at {server.url}, {bus.baudrate} baud, for one client at a time:")
