@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from bridge.app.plan import meter_plan, meters_of
-from bridge.bacnet.objects import class_of
+from bridge.bacnet.objects import class_of, reserve_chosen
 from bridge.config.model import Site
 from bridge.points.ledger import Ledger
 from bridge.points.meter import MeterPoints
@@ -33,14 +33,7 @@ def planned_objects(site: Site, ledger: Ledger) -> list[PlannedObject]:
         for _, name, bus, meter in meters_of(site):
             MeterPoints(meter_plan(name, bus, meter), store, ledger).offer()
         points = list(store.points.values())
-        ledger.reserve(
-            {
-                (class_of(point).object_type, point.name): point.instance
-                for point in points
-                if point.instance is not None
-            },
-            present=store.points,
-        )
+        reserve_chosen(store.points, ledger)
         return [
             PlannedObject(
                 kind := class_of(point).object_type,

@@ -65,6 +65,7 @@ from bridge.bacnet.properties import (
     status_flags,
 )
 from bridge.bacnet.units import engineering_units
+from bridge.points.ledger import Ledger
 from bridge.points.reading import Kind, Point, Reading
 from bridge.units import NO_UNITS
 
@@ -490,6 +491,22 @@ OBJECT_CLASSES: Final[Mapping[str, type[PointObject]]] = MappingProxyType(
 )
 # The usual object of each kind: the first in the list above.
 _USUAL: Final = MappingProxyType({each.kind: each for each in reversed(_CLASSES)})
+
+
+def reserve_chosen(points: Mapping[str, Point], ledger: Ledger) -> None:
+    """Give the instances that the user chose, before another point comes to one of them.
+
+    Raises:
+        PointRefusedError: a point asks for what no object here can do.
+        InstanceTakenError: two points ask for one instance, or one that belongs to a third.
+        LedgerError: the ledger cannot be written.
+    """
+    wanted = {
+        (class_of(point).object_type, name): point.instance
+        for name, point in points.items()
+        if point.instance is not None
+    }
+    ledger.reserve(wanted, present=points)
 
 
 def class_of(point: Point) -> type[PointObject]:

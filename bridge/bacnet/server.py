@@ -13,7 +13,14 @@ from bacpypes3.primitivedata import CharacterString, ObjectIdentifier, ObjectTyp
 
 from bridge import __version__
 from bridge.bacnet.errors import BacnetError, PointRefusedError
-from bridge.bacnet.objects import Accumulator, Device, NetworkPort, PointObject, class_of
+from bridge.bacnet.objects import (
+    Accumulator,
+    Device,
+    NetworkPort,
+    PointObject,
+    class_of,
+    reserve_chosen,
+)
 from bridge.bacnet.properties import Scale, choose_scale
 from bridge.bacnet.services import DeviceApplication
 from bridge.bacnet.stack import MAX_APDU, TransactionSettings
@@ -200,7 +207,7 @@ class BacnetDevice:
         self._starting = True
         try:
             with self._ledger.transaction():
-                self._reserve()
+                reserve_chosen(self._store.points, self._ledger)
                 try:
                     self._store.watch(self)
                 except BaseException:
@@ -208,16 +215,6 @@ class BacnetDevice:
                     raise
         finally:
             self._starting = False
-
-    def _reserve(self) -> None:
-        """Give the instances that the user chose, before another point comes to one of them."""
-        points = self._store.points
-        wanted = {
-            (class_of(point).object_type, point.name): point.instance
-            for point in points.values()
-            if point.instance is not None
-        }
-        self._ledger.reserve(wanted, present=points)
 
     def _add(self, point: Point, reading: Reading) -> None:
         application = self._application

@@ -14,12 +14,12 @@ from bridge.cli.errors import UsageError
 from bridge.cli.names import counted, short_object
 from bridge.cli.options import Format, FormatOption
 from bridge.cli.output import Rows, out, say, write
+from bridge.config.values import BACNET_PORT
 from bridge.errors import BridgeError
 
 if TYPE_CHECKING:
     from bridge.bacnet.client import BrowsedValue, Browser, DeviceFound, ObjectValue
 
-DEFAULT_PORT = 47808  # BACnet's (ASHRAE 135, annex J)
 LOOPBACK_TIMEOUT = 0.5  # seconds
 
 
@@ -47,7 +47,7 @@ def browse(
     port: Annotated[
         int,
         typer.Option(metavar="NUMBER", min=1, max=65535, help="UDP port of the devices."),
-    ] = DEFAULT_PORT,
+    ] = BACNET_PORT,
     timeout: Annotated[
         float,
         typer.Option(metavar="SECONDS", min=0.1, max=60, help="How long to wait for answers."),
@@ -85,7 +85,7 @@ async def _browse(
         elif device.isdecimal():
             found = [await browser.find(device, timeout=wait)]
         else:
-            complete = ":" in device or port == DEFAULT_PORT
+            complete = ":" in device or port == BACNET_PORT
             found = [await browser.find(device if complete else f"{device}:{port}")]
         if not found:
             raise NobodyError(

@@ -10,19 +10,12 @@ import typer
 
 from bridge.config.keys import read_key
 from bridge.config.model import Key
+from bridge.config.values import BAUDRATES, Parity
 
 
 class Format(StrEnum):
     TEXT = "text"
     JSON = "json"
-
-
-class Parity(StrEnum):
-    EVEN = "even"
-    NONE = "none"
-
-
-BAUDRATES = (300, 600, 1200, 2400, 4800, 9600, 19200, 38400)
 
 
 def _baudrate(value: int) -> int:

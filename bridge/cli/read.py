@@ -11,13 +11,13 @@ from bridge.cli.options import (
     FormatOption,
     KeyFile,
     Latency,
-    Parity,
     ParityOption,
     Port,
     Timeout,
     key_of,
 )
 from bridge.cli.telegrams import show
+from bridge.config.values import Parity
 from bridge.errors import BridgeError
 from bridge.mbus.address import SecondaryAddress, parse_address
 from bridge.mbus.link import Link, Timing

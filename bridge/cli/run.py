@@ -14,14 +14,12 @@ from bridge.cli.names import counted
 from bridge.cli.output import command_name, say
 from bridge.config.load import elsewhere, load_with_warnings
 from bridge.config.model import Site
-from bridge.config.values import format_duration
+from bridge.config.values import BACNET_PORT, format_duration
 
 if TYPE_CHECKING:
     from bridge.app.bridge import Bridge, FirstRound
 
 log = logging.getLogger(__name__)
-
-DEFAULT_PORT = 47808  # BAC0 in hexadecimal
 
 
 def run(
@@ -114,7 +112,7 @@ def _say_what_runs(site: Site, *, demo: bool) -> None:
         return
     command = command_name()
     here = address.startswith("127.")
-    device = "" if here and site.bacnet.port == DEFAULT_PORT else f" {address}:{site.bacnet.port}"
+    device = "" if here and site.bacnet.port == BACNET_PORT else f" {address}:{site.bacnet.port}"
     say(
         "\nThe meters are simulated: telegrams like those of real ones, at the speed of a real bus."
         + (" Nothing leaves this machine." if here else "")

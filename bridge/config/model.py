@@ -16,6 +16,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 
 from bridge.config.errors import quoted
 from bridge.config.values import (
+    BACNET_PORT,
     Age,
     Baudrate,
     Bbmd,
@@ -124,7 +125,9 @@ class Bacnet(Model):
         description="IPv4 address of this machine's port to the BACnet network, with the prefix "
         "length of the subnet: 192.168.1.10/24.",
     )
-    port: UdpPort = Field(default=47808, description="UDP port; 47808 is BAC0 in hexadecimal.")
+    port: UdpPort = Field(
+        default=BACNET_PORT, description="UDP port; 47808 is BAC0 in hexadecimal."
+    )
     foreign: Foreign | None = Field(
         default=None,
         description="Register with a BBMD in another subnet; without it, the bridge is found by "

@@ -32,6 +32,9 @@ HIGHEST_INSTANCE = 4_194_302
 
 CONTINUOUS = 0.0
 
+# ASHRAE 135, annex J: BAC0 in hexadecimal.
+BACNET_PORT = 47808
+
 
 def wrong(message: str, remedy: str) -> PydanticCustomError:
     """An error for a reader to raise: what is wrong; what would be right."""
@@ -606,7 +609,7 @@ def _bbmd(value: object) -> str:
         )
     if port and int(port) > 65535:
         raise wrong(f"{port} is no UDP port", "write 1 to 65535, or leave it out for 47808")
-    return f"{host}:{port or 47808}"
+    return f"{host}:{port or BACNET_PORT}"
 
 
 _URL = r"(tcp|rfc2217)://(\[[0-9A-Fa-f:.]+\]|[^\s:/\[\]]+):([0-9]{1,5})"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import NamedTuple
@@ -255,8 +255,10 @@ class MeterPoints:
                 log.error("%s: %s", self.plan.name, error)
                 new = [point for point in new if point.name in self._points]
             self._unconfirmed.update(point.name for point in new)
-        if confirmed:
-            self._remember(confirmed)
+        # One answer alone may have been damaged.
+        texts = {name: _plan_to_json(self._points[name]) for name in confirmed}
+        if texts and self._keep(self.plan.name, texts):
+            self._unconfirmed.difference_update(confirmed)
         return [self._full(point.name) for point in new]
 
     @property
@@ -269,6 +271,7 @@ class MeterPoints:
 
         When one of them goes, the others move up; without the count they would be taken for it.
         """
+        counts: dict[str, str] = {}
         for name, point in self._points.items():
             selector = point.selector
             if selector.ordinal is None or selector.count is not None:
@@ -276,26 +279,20 @@ class MeterPoints:
             count = len(selector.among(records))
             if count >= selector.ordinal:
                 self._points[name] = replace(point, selector=replace(selector, count=count))
-                self._write(self._counts, name, str(count))
+                counts[name] = str(count)
+        if counts:
+            self._keep(self._counts, counts)
 
-    def _write(self, key: str, name: str, text: str) -> None:
-        try:
-            self._ledger.remember(key, name, text)
-        except LedgerError as error:
-            log.error("%s: %s", self.plan.name, error)
-
-    def _remember(self, names: Sequence[str]) -> None:
-        """Keep points that a second answer has confirmed; one alone may have been damaged."""
+    def _keep(self, key: str, texts: Mapping[str, str]) -> bool:
+        """Write to the ledger, all at once; where it cannot be written the values go on."""
         try:
             with self._ledger.transaction():
-                for name in names:
-                    text = _plan_to_json(self._points[name])
-                    self._ledger.remember(self.plan.name, name, text)
+                for name, text in texts.items():
+                    self._ledger.remember(key, name, text)
         except LedgerError as error:
-            # The values go on; the next answer tries again.
             log.error("%s: %s", self.plan.name, error)
-        else:
-            self._unconfirmed.difference_update(names)
+            return False
+        return True
 
     def _remembered(self) -> Iterator[PointPlan]:
         for name, text in self._ledger.remembered(self.plan.name).items():
