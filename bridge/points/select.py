@@ -151,20 +151,20 @@ class Selector:
         )
 
     def fits(self, record: DataRecord) -> bool:
-        modifiers = () if self.modifiers is None and self.vib is None else self.modifiers
-        return all(
-            wanted is None or wanted == present
-            for wanted, present in (
-                (self.quantity, record.quantity),
-                (self.function, record.function),
-                (self.storage, record.storage),
-                (self.tariff, record.tariff),
-                (self.subunit, record.subunit),
-                (modifiers, record.modifiers),
-                (self.unit_text, record.unit_text),
-                (self.dib, record.dib),
-                (self.vib, record.vib),
-            )
+        # Written out, what differs most first: each answer is held against each of its points.
+        wanted = self.modifiers
+        if wanted is None and self.vib is None:
+            wanted = ()
+        return (
+            self.quantity in (None, record.quantity)
+            and self.storage in (None, record.storage)
+            and self.tariff in (None, record.tariff)
+            and wanted in (None, record.modifiers)
+            and self.function in (None, record.function)
+            and self.subunit in (None, record.subunit)
+            and self.unit_text in (None, record.unit_text)
+            and self.dib in (None, record.dib)
+            and self.vib in (None, record.vib)
         )
 
     def among(self, records: Sequence[DataRecord]) -> list[DataRecord]:

@@ -8,11 +8,13 @@ import pytest
 
 from bridge.app.objects import planned_objects
 from bridge.app.plan import max_age_of, meter_plan, meter_settings, meters_of, segment_settings
+from bridge.config.check import RESERVED_POINTS
 from bridge.config.load import load_text
 from bridge.config.model import Site
 from bridge.mbus.address import SecondaryAddress
 from bridge.mbus.dif import Function
 from bridge.points.ledger import Ledger
+from bridge.points.meter import ANSWERING, LAST_READ, SECONDARY_ADDRESS
 from bridge.points.reading import Kind
 from bridge.points.select import Selector
 from bridge.units import Quantity
@@ -94,6 +96,11 @@ def test_a_point_names_its_record(tmp_path: Path) -> None:
     )
     assert points["due"].kind is Kind.DATE
     assert points["second"].selector.ordinal == 2
+
+
+def test_no_user_can_take_the_name_of_a_point_that_every_meter_has() -> None:
+    # Two floors that must not know each other both name them.
+    assert {ANSWERING, LAST_READ, SECONDARY_ADDRESS} <= set(RESERVED_POINTS)
 
 
 def test_check_and_run_give_an_object_the_same_identifier(tmp_path: Path) -> None:
