@@ -60,6 +60,11 @@ class DataField(IntEnum):
 LENGTHS = (0, 1, 2, 3, 4, 4, 6, 8, 0, 1, 2, 3, 4, 0, 6, 0)
 
 
+def is_bcd(data_field: int) -> bool:
+    """Whether the data are BCD digits in a number that the DIF tells."""
+    return DataField.BCD2 <= data_field <= DataField.BCD8 or data_field == DataField.BCD12
+
+
 class Dib(NamedTuple):
     """What a DIB says. Storage number up to 41 bits, tariff up to 20, subunit up to 10."""
 

@@ -6,16 +6,15 @@ counters, each with a byte that tells its unit and half of the medium.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from decimal import Decimal
 from typing import NamedTuple
 
 from bridge.mbus.address import SecondaryAddress
-from bridge.mbus.dif import Function
+from bridge.mbus.dif import DataField, Function
 from bridge.mbus.header import Header
-from bridge.mbus.record import DataRecord
+from bridge.mbus.record import DataRecord, RecordHeader
 from bridge.mbus.values import Value, decode_bcd, decode_int
-from bridge.mbus.vif import EXACT, scale_of
+from bridge.mbus.vif import EXACT, Coding, Vib, scale_of
 from bridge.units import Quantity, Unit
 
 FIXED_LENGTH = 16
@@ -116,7 +115,8 @@ def decode_fixed(data: bytes) -> tuple[Header, tuple[DataRecord, ...]]:
         for n in (0, 1)
     )
     if records[0].vib == records[1].vib:
-        records = (records[0], replace(records[1], ordinal=2))
+        second = records[1]._replace(header=records[1].header._replace(ordinal=2))
+        records = (records[0], second)
     address = SecondaryAddress(data[3::-1].hex().upper(), device_type=MEDIA[medium])
     return Header(address, data[4], status, 0), records
 
@@ -126,23 +126,22 @@ def _counter(
 ) -> DataRecord:
     value: Value = data
     invalid = step = None
+    scale = scale_of(Decimal(1), row.exponent)
     if not row.raw:
         ordered = data[::-1] if reverse else data
         number, invalid = decode_int(ordered) if binary else decode_bcd(ordered, signed=False)
-        scale = scale_of(Decimal(1), row.exponent)
-        step = None if number is None else scale or Decimal(1)
-        value = number if number is None or step is None else EXACT.multiply(number, step)
-    return DataRecord(
+        step = scale or Decimal(1)
+        value = None if number is None else EXACT.multiply(number, step)
+    coding = Coding.RAW if row.raw else Coding.SIGNED
+    header = RecordHeader(
         b"",
         vib,
-        data,
+        DataField.INT32 if binary else DataField.BCD8,
         Function.INSTANTANEOUS,
         storage,
         0,
         0,
-        row.quantity,
-        row.unit,
-        value,
-        invalid=invalid,
+        Vib(row.quantity, row.unit, "", scale, coding, (), None),
         step=step,
     )
+    return DataRecord(header, data, value, invalid)

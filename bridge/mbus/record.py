@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import lru_cache
 from typing import NamedTuple
 
 from bridge.mbus.dif import (
@@ -23,6 +24,7 @@ from bridge.mbus.dif import (
     Function,
     decode_dib,
     encode_dib,
+    is_bcd,
 )
 from bridge.mbus.errors import EncodeError
 from bridge.mbus.values import (
@@ -37,7 +39,9 @@ from bridge.mbus.values import (
     encode_real,
     encode_text,
     encode_time_j,
+    is_counted,
     is_variable_bcd,
+    scaled,
     variable_length,
 )
 from bridge.mbus.vif import (
@@ -52,33 +56,23 @@ from bridge.mbus.vif import (
 from bridge.units import Quantity, Unit
 
 
-@dataclass(frozen=True, slots=True)
-class DataRecord:
-    """One data record: one value of a telegram.
+class RecordHeader(NamedTuple):
+    """A data record without its data: what DIB and VIB say (EN 13757-3, 6.2: DRH).
 
-    ``dib``, ``vib`` and ``data`` are its bytes as they came; of variable length, ``data`` begins
-    with the LVAR byte. ``value`` is in ``unit``, which has no power of ten (Wh, m3, s); it is None
-    where the meter has none, and then ``invalid`` says why. Bytes that have no other meaning
-    (containers, profiles) stay bytes, as on the wire. ``unit_text`` is the text of a plain-text
-    VIF that names no unit of ours. ``modifiers`` are the labels of the combinable VIFEs, in their
-    order. ``ordinal`` counts records with the same DIB and VIB in one telegram, from 1. ``step`` is
-    the least by which an integer or BCD value can change, in ``unit``; a real has no such thing.
+    ``dib`` and ``vib`` are the bytes as they came. ``ordinal`` counts records with the same DIB and
+    VIB in one telegram, from 1. ``step`` is the least by which an integer or BCD value can change,
+    in ``meaning.unit``; a real, a date or a text has no such thing.
     """
 
     dib: bytes
     vib: bytes
-    data: bytes
+    data_field: DataField
     function: Function
     storage: int
     tariff: int
     subunit: int
-    quantity: Quantity
-    unit: Unit
-    value: Value
-    modifiers: tuple[str, ...] = ()
-    invalid: str | None = None
+    meaning: Vib
     ordinal: int = 1
-    unit_text: str = ""
     step: Decimal | None = None
 
     @property
@@ -86,6 +80,114 @@ class DataRecord:
         """DIB and VIB in hex, as ``0C06``; the second equal one in a telegram is ``0C06#2``."""
         text = (self.dib + self.vib).hex().upper()
         return text if self.ordinal == 1 else f"{text}#{self.ordinal}"
+
+
+class DataRecord(NamedTuple):
+    """One data record: one value of a telegram.
+
+    ``data`` are its bytes as they came; of variable length, they begin with the LVAR byte.
+    ``value`` is in ``unit``, which has no power of ten (Wh, m3, s); it is None where the meter has
+    none, and then ``invalid`` says why. Bytes that have no other meaning (containers, profiles)
+    stay bytes, as on the wire. ``header`` is the same for all records of this kind: a meter's next
+    answer brings new data under the same headers.
+    """
+
+    header: RecordHeader
+    data: bytes
+    value: Value
+    invalid: str | None = None
+
+    @property
+    def dib(self) -> bytes:
+        """DIF and DIFEs, as they came."""
+        return self.header.dib
+
+    @property
+    def vib(self) -> bytes:
+        """VIF and VIFEs, as they came, with the text of a plain-text VIF."""
+        return self.header.vib
+
+    @property
+    def function(self) -> Function:
+        """Instantaneous value, maximum, minimum, or value during an error state."""
+        return self.header.function
+
+    @property
+    def storage(self) -> int:
+        """The storage number, 0 (the present) to 2 ** 41 - 1."""
+        return self.header.storage
+
+    @property
+    def tariff(self) -> int:
+        """The tariff, 0 (the total) to 2 ** 20 - 1."""
+        return self.header.tariff
+
+    @property
+    def subunit(self) -> int:
+        """The subunit of the device, 0 to 1023."""
+        return self.header.subunit
+
+    @property
+    def quantity(self) -> Quantity:
+        """What is measured, as the VIF says."""
+        return self.header.meaning.quantity
+
+    @property
+    def unit(self) -> Unit:
+        """The unit of ``value``."""
+        return self.header.meaning.unit
+
+    @property
+    def unit_text(self) -> str:
+        """The text of a plain-text VIF that names no unit of ours."""
+        return self.header.meaning.unit_text
+
+    @property
+    def modifiers(self) -> tuple[str, ...]:
+        """The labels of the combinable VIFEs, in their order."""
+        return self.header.meaning.modifiers
+
+    @property
+    def ordinal(self) -> int:
+        """Which of the records with this DIB and VIB in the telegram, from 1."""
+        return self.header.ordinal
+
+    @property
+    def step(self) -> Decimal | None:
+        """The least by which the value can change, in ``unit``; None where that is not known."""
+        return self.header.step
+
+    @property
+    def key(self) -> str:
+        """DIB and VIB in hex, as ``0C06``; the second equal one in a telegram is ``0C06#2``."""
+        return self.header.key
+
+    @property
+    def text(self) -> str | None:
+        """A text, or the digits of a number that names something, with its leading zeros.
+
+        None where the value is neither: a measured value, a date, bytes.
+        """
+        if isinstance(self.value, str):
+            return self.value
+        header, coding = self.header, self.header.meaning.coding
+        if self.value is None or header.meaning.unit or coding is not Coding.UNSIGNED:
+            return None
+        if is_bcd(header.data_field):
+            return self.data[::-1].hex()
+        return str(self.value) if isinstance(self.value, Decimal) else None
+
+    @property
+    def summer_time(self) -> bool | None:
+        """Whether the meter's clock shows summer time (types F and I); None for other data."""
+        coding, data = self.header.meaning.coding, self.data
+        if self.value is None or coding is not Coding.TIME_POINT:
+            return None
+        if self.header.data_field is DataField.INT32:
+            return bool(data[1] & 0x80)
+        if self.header.data_field is DataField.INT48:
+            return bool(data[0] & 0x40)
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +224,9 @@ class _Reading(NamedTuple):
     doubled: bool = False  # variable-length BCD has two bytes for each that LVAR counts
 
 
+_USUAL = _Reading()
+
+
 class _Extent(NamedTuple):
     """Where the parts of a record end, and the codes of its VIB without the text."""
 
@@ -147,17 +252,18 @@ def decode_records(data: bytes, offset: int = 0) -> Records:
     the other way to read these is tried; it is taken if it reads the whole telegram and finds a
     value in every record, which chance seldom does.
     """
-    records, ambiguous = _walk(data, offset, _Reading())
+    records, ambiguous = walk(data, offset)
     if not records.errors or not ambiguous:
         return records
     for reading in (_Reading(False, False), _Reading(True, True), _Reading(False, True)):
-        other, _ = _walk(data, offset, reading)
+        other, _ = walk(data, offset, reading)
         if not other.errors and all(record.value is not None for record in other.records):
             return other
     return records
 
 
-def _walk(data: bytes, offset: int, reading: _Reading) -> tuple[Records, bool]:
+def walk(data: bytes, offset: int = 0, reading: _Reading = _USUAL) -> tuple[Records, bool]:
+    """All records in one way of reading, and whether there is another way to read them."""
     records: list[DataRecord] = []
     errors: list[RecordError] = []
     seen: dict[bytes, int] = {}
@@ -291,28 +397,32 @@ def _data_end(data: bytes, offset: int, data_field: int, reading: _Reading) -> i
     return end
 
 
-def _record(dib: bytes, vib: bytes, data: bytes, extent: _Extent, ordinal: int) -> DataRecord:
+@lru_cache(maxsize=4096)
+def record_header(
+    dib: bytes, vib: bytes, codes: bytes, text: str, lvar: int, ordinal: int
+) -> RecordHeader:
+    """What DIB and VIB say.
+
+    Args:
+        dib: DIF and DIFEs.
+        vib: all bytes of the VIB.
+        codes: the VIB without the text of a plain-text VIF, ``text``.
+        lvar: the first byte of data of variable length; of others, anything.
+        ordinal: which of the records with this DIB and VIB it is.
+    """
     data_field, function, storage, tariff, subunit = decode_dib(dib)
-    says = decode_vib(extent.codes, extent.text)
-    value, invalid = decode_value(data_field, data, says)
-    counted = isinstance(value, Decimal) and data_field != DataField.REAL32
-    return DataRecord(
-        dib,
-        vib,
-        data,
-        function,
-        storage,
-        tariff,
-        subunit,
-        says.quantity,
-        says.unit,
-        value,
-        says.modifiers,
-        invalid,
-        ordinal,
-        says.unit_text,
-        (says.scale or _ONE) if counted else None,
+    meaning = decode_vib(codes, text)
+    step = (meaning.scale or _ONE) if is_counted(data_field, lvar, meaning) else None
+    return RecordHeader(
+        dib, vib, data_field, function, storage, tariff, subunit, meaning, ordinal, step
     )
+
+
+def _record(dib: bytes, vib: bytes, data: bytes, extent: _Extent, ordinal: int) -> DataRecord:
+    lvar = data[0] if dib[0] & 0x0F == DataField.VARIABLE else 0
+    header = record_header(dib, vib, extent.codes, extent.text, lvar, ordinal)
+    value, invalid = decode_value(header.data_field, data, header.meaning)
+    return DataRecord(header, data, value, invalid)
 
 
 def encode_record(
@@ -340,7 +450,7 @@ def encode_record(
             the meter say.
     """
     dib = encode_dib(data_field, function, storage, tariff, subunit)
-    extent = _measure(bytes((DataField.NO_DATA,)) + vib, 0, _Reading())
+    extent = _measure(bytes((DataField.NO_DATA,)) + vib, 0, _USUAL)
     return dib + vib + _encode_data(DataField(data_field), value, decode_vib(*extent[3:]))
 
 
@@ -407,15 +517,13 @@ def _no_value(data_field: DataField, vib: Vib) -> bytes:
 
 def _raw(value: Decimal | int, vib: Vib) -> Decimal:
     """The number that the meter has to send; it may need to be rounded by a real."""
-    if vib.scale is None:
-        return Decimal(value)
-    return Decimal(value) / vib.scale
+    number = EXACT.subtract(value, vib.offset or 0)
+    return number if vib.scale is None else number / vib.scale
 
 
 def _whole(value: Decimal | int, vib: Vib) -> int:
     number = int(_raw(value, vib).to_integral_value())
-    if vib.scale is not None and EXACT.multiply(Decimal(number), vib.scale) != value:
-        raise EncodeError(f"{value} {vib.unit} is no whole number of {vib.scale} {vib.unit}")
-    if vib.scale is None and number != value:
-        raise EncodeError(f"{value} {vib.unit} is no whole number")
+    if scaled(Decimal(number), vib) != value:
+        step = "" if vib.scale is None else f" of {vib.scale} {vib.unit}"
+        raise EncodeError(f"{value} {vib.unit} is no whole number{step}")
     return number

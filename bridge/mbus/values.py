@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from bridge.mbus.address import decode_secondary
-from bridge.mbus.dif import DataField
+from bridge.mbus.dif import LENGTHS, DataField
 from bridge.mbus.errors import EncodeError
 from bridge.mbus.vif import EXACT, Coding, Vib, exponent_of
 from bridge.units import Unit
@@ -119,11 +119,29 @@ def decode_value(data_field: int, data: bytes, vib: Vib) -> Decoded:
         return str(decode_secondary(data)), None
     else:
         number, reason = decode_int(data, coding)
-    return _scaled(number, vib.scale), reason
+    return None if number is None else scaled(number, vib), reason
 
 
-def _scaled(number: Decimal | None, scale: Decimal | None) -> Decimal | None:
-    return number if number is None or scale is None else EXACT.multiply(number, scale)
+def scaled(number: Decimal, vib: Vib) -> Decimal:
+    """What the meter counts, in the unit of the VIB."""
+    if vib.scale is not None:
+        number = EXACT.multiply(number, vib.scale)
+    return number if vib.offset is None else EXACT.add(number, vib.offset)
+
+
+def is_counted(data_field: int, lvar: int, vib: Vib) -> bool:
+    """Whether the data of such a record are a number that goes up and down by whole steps.
+
+    ``lvar`` is the first byte of data of variable length.
+    """
+    if vib.coding in (Coding.RAW, Coding.DATE, Coding.TIME_POINT) or vib.error is not None:
+        return False
+    if data_field == DataField.VARIABLE:
+        is_name = lvar >= _LVAR_LONG_BINARY and vib.unit is Unit.NONE
+        return lvar >= _LVAR_BCD and not is_name
+    if data_field == DataField.INT64 and vib.coding is Coding.ADDRESS:
+        return False
+    return data_field != DataField.REAL32 and LENGTHS[data_field] > 0
 
 
 def decode_int(data: bytes, coding: Coding = Coding.SIGNED) -> tuple[Decimal | None, str | None]:
@@ -204,7 +222,7 @@ def _decode_variable(data: bytes, vib: Vib) -> Decoded:
         return content[::-1].hex().upper(), None
     else:
         number, reason = decode_int(content, vib.coding)
-    return _scaled(number, vib.scale), reason
+    return None if number is None else scaled(number, vib), reason
 
 
 # Dates. EN 13757-3, annex A: G has two bytes, F four, I six, J three.

@@ -59,6 +59,7 @@ class Row(NamedTuple):
 MINUTE = Decimal(60)
 HOUR = Decimal(3600)
 DAY = Decimal(86400)
+KILO, MEGA, GIGA = Decimal(10**3), Decimal(10**6), Decimal(10**9)
 TWO_TO_MINUS_12 = Decimal("0.000244140625")
 
 
@@ -189,15 +190,15 @@ FD_FD = (
 
 # EN 13757-3, table 14: alternate VIFE-code extension, after VIF FB.
 FB = (
-    Row(0x00, 1, _Q.ENERGY, _U.WATT_HOUR, 5),  # E000 000n, 0.1 MWh
+    Row(0x00, 1, _Q.ENERGY, _U.WATT_HOUR, -1, MEGA),  # E000 000n, MWh
     Row(0x02, 1, _Q.REACTIVE_ENERGY, _U.KILOVAR_HOUR, 0),  # E000 001n
     Row(0x04, 1, _Q.APPARENT_ENERGY, _U.KILOVOLT_AMPERE_HOUR, 0),  # E000 010n
     Row(0x06, 0, _Q.COEFFICIENT_OF_PERFORMANCE, _U.NONE, -1),
-    Row(0x08, 1, _Q.ENERGY, _U.JOULE, 8),  # E000 100n, 0.1 GJ
-    Row(0x0C, 2, _Q.ENERGY, _U.CALORIE, 5),  # E000 11nn, 0.1 Mcal
+    Row(0x08, 1, _Q.ENERGY, _U.JOULE, -1, GIGA),  # E000 100n, GJ
+    Row(0x0C, 2, _Q.ENERGY, _U.CALORIE, -1, MEGA),  # E000 11nn, Mcal
     Row(0x10, 1, _Q.VOLUME, _U.CUBIC_METRE, 2),  # E001 000n
     Row(0x14, 2, _Q.REACTIVE_POWER, _U.KILOVAR, -3),  # E001 01nn
-    Row(0x18, 1, _Q.MASS, _U.KILOGRAM, 5),  # E001 100n, 100 t
+    Row(0x18, 1, _Q.MASS, _U.KILOGRAM, 2, KILO),  # E001 100n, t
     Row(0x1A, 1, _Q.RELATIVE_HUMIDITY, _U.RELATIVE_HUMIDITY, -1, coding=_C.UNSIGNED),  # E001 101n
     Row(0x20, 0, _Q.VOLUME, _U.CUBIC_FOOT, 0),
     Row(0x21, 0, _Q.VOLUME, _U.CUBIC_FOOT, -1),
@@ -207,11 +208,11 @@ FB = (
     Row(0x24, 0, _Q.VOLUME_FLOW, _U.US_GALLON_PER_MINUTE, -3),
     Row(0x25, 0, _Q.VOLUME_FLOW, _U.US_GALLON_PER_MINUTE, 0),
     Row(0x26, 0, _Q.VOLUME_FLOW, _U.US_GALLON_PER_HOUR, 0),
-    Row(0x28, 1, _Q.POWER, _U.WATT, 5),  # E010 100n, 0.1 MW
+    Row(0x28, 1, _Q.POWER, _U.WATT, -1, MEGA),  # E010 100n, MW
     Row(0x2A, 0, _Q.PHASE_VOLTAGE_VOLTAGE, _U.DEGREE, -1),
     Row(0x2B, 0, _Q.PHASE_VOLTAGE_CURRENT, _U.DEGREE, -1),
     Row(0x2C, 2, _Q.FREQUENCY, _U.HERTZ, -3),  # E010 11nn
-    Row(0x30, 1, _Q.POWER, _U.JOULE_PER_HOUR, 8),  # E011 000n, 0.1 GJ/h
+    Row(0x30, 1, _Q.POWER, _U.JOULE_PER_HOUR, -1, GIGA),  # E011 000n, GJ/h
     Row(0x34, 2, _Q.APPARENT_POWER, _U.KILOVOLT_AMPERE, -3),  # E011 01nn
     Row(0x58, 2, _Q.FLOW_TEMPERATURE, _U.FAHRENHEIT, -3),  # E101 10nn
     Row(0x5C, 2, _Q.RETURN_TEMPERATURE, _U.FAHRENHEIT, -3),  # E101 11nn
@@ -260,9 +261,10 @@ _TEXT_UNITS = {str(unit): unit for unit in Unit} | {
 class Vib(NamedTuple):
     """What a VIB says.
 
-    ``scale`` is what one of the meter's own units is in ``unit``; None is one. ``unit_text`` is
-    the text of a plain-text VIF that names none of our units. ``error`` is the record error that
-    the meter reports in place of a value.
+    ``scale`` is what one of the meter's own units is in ``unit``; None is one. ``offset`` is what
+    is added to the scaled number, in ``unit``; None is nothing. ``unit_text`` is the text of a
+    plain-text VIF that names none of our units. ``error`` is the record error that the meter
+    reports in place of a value.
     """
 
     quantity: Quantity
@@ -272,6 +274,7 @@ class Vib(NamedTuple):
     coding: Coding
     modifiers: tuple[str, ...]
     error: str | None
+    offset: Decimal | None = None
 
 
 @lru_cache(maxsize=4096)
@@ -292,14 +295,19 @@ def decode_vib(codes: bytes, text: str = "") -> Vib:
     refined = decode_vifes(vifes)
     coding, exponent, factor = row.coding, row.exponent, row.factor
     error = refined.error
+    offset = None if refined.offset is None else EXACT.multiply(refined.offset, factor)
     match refined.effect:
+        # The value is no quantity of the VIF any more: neither its unit, its power of ten, nor a
+        # constant in it applies.
         case Effect.COUNT:
             unit, unit_text, coding, exponent, factor = _U.NONE, "", _C.SIGNED, 0, Decimal(1)
+            offset = None
         case Effect.DURATION:
             unit, unit_text, coding, exponent = _U.SECOND, "", _C.SIGNED, 0
-            factor = refined.duration
+            factor, offset = refined.duration, None
         case Effect.TIME_POINT:
             unit, unit_text, coding, exponent, factor = _U.NONE, "", _C.TIME_POINT, 0, Decimal(1)
+            offset = None
         case Effect.BYTES:
             coding = Coding.RAW
         case Effect.UNSIGNED:
@@ -319,6 +327,7 @@ def decode_vib(codes: bytes, text: str = "") -> Vib:
         coding,
         refined.modifiers,
         error,
+        offset,
     )
 
 

@@ -17,6 +17,7 @@ class Effect(Enum):
 
     LABEL = "is told about"
     FACTOR = "is multiplied"
+    OFFSET = "is corrected by a constant"
     COUNT = "is a count, without the VIF's unit"
     DURATION = "is a duration"
     TIME_POINT = "is a date, or a date and time"
@@ -33,7 +34,7 @@ class Row(NamedTuple):
     bits: int
     label: str
     effect: Effect = Effect.LABEL
-    exponent: int = 0  # of a factor: power of ten at n = 0
+    exponent: int = 0  # of a factor or an offset: power of ten at n = 0
     duration: Decimal = Decimal(1)  # of a duration: its unit in seconds
 
 
@@ -115,12 +116,7 @@ COMBINABLE = (
     Row(0x6E, 0, "begin of last", Effect.TIME_POINT),
     Row(0x6F, 0, "end of last", Effect.TIME_POINT),
     Row(0x70, 3, "", Effect.FACTOR, -6),  # E111 0nnn
-    # What an additive correction means beside a power of ten is not settled: it is told, never
-    # applied.
-    Row(0x78, 0, "additive correction of 0.001 units"),  # E111 10nn
-    Row(0x79, 0, "additive correction of 0.01 units"),
-    Row(0x7A, 0, "additive correction of 0.1 units"),
-    Row(0x7B, 0, "additive correction of 1 unit"),
+    Row(0x78, 2, "", Effect.OFFSET, -3),  # E111 10nn
     Row(0x7D, 0, "", Effect.FACTOR, 3),
     Row(0x7E, 0, "future"),
 )
@@ -195,8 +191,9 @@ class Refinement(NamedTuple):
     """What all VIFEs of a record say together.
 
     ``effect`` is what the value itself becomes, LABEL where it stays what the VIF says.
-    ``exponent`` is the power of ten of all factors. ``duration`` is the unit of a duration, in
-    seconds. ``error`` is the record error.
+    ``exponent`` is the power of ten of all factors. ``offset`` is the sum of all additive
+    corrections, in the unit of the VIF without its power of ten; None where there is none.
+    ``duration`` is the unit of a duration, in seconds. ``error`` is the record error.
     """
 
     modifiers: tuple[str, ...]
@@ -204,6 +201,7 @@ class Refinement(NamedTuple):
     exponent: int
     duration: Decimal
     error: str | None
+    offset: Decimal | None = None
 
 
 _NOTHING = Refinement((), Effect.LABEL, 0, Decimal(1), None)
@@ -215,6 +213,7 @@ def decode_vifes(vifes: bytes) -> Refinement:
         return _NOTHING
     modifiers: list[str] = []
     effect, exponent, duration, error = Effect.LABEL, 0, Decimal(1), None
+    offset: Decimal | None = None
     codes = iter(vifes)
     for vife in codes:
         code = vife & CODE
@@ -244,6 +243,10 @@ def decode_vifes(vifes: bytes) -> Refinement:
             modifiers.append(row.label)
         if row.effect is Effect.FACTOR:
             exponent += row.exponent
+        elif row.effect is Effect.OFFSET:
+            constant = Decimal(1).scaleb(row.exponent)
+            offset = constant if offset is None else offset + constant
+            modifiers.append(f"additive correction {constant}")
         elif row.effect is not Effect.LABEL:
             effect, duration = row.effect, row.duration
-    return Refinement(tuple(modifiers), effect, exponent, duration, error)
+    return Refinement(tuple(modifiers), effect, exponent, duration, error, offset)

@@ -48,7 +48,6 @@ def test_labels_gather_in_their_order() -> None:
         ("44", "reserved VIFE 44"),
         ("FC 7F", "reserved VIFE FC 7F"),
         ("7C", "reserved VIFE FC"),
-        ("7B", "additive correction of 1 unit"),
     ],
 )
 def test_a_label_changes_nothing_but_the_label(vife: str, label: str) -> None:
@@ -144,3 +143,34 @@ def test_a_table_that_contradicts_itself_is_refused() -> None:
     rows = (Row(0x70, 3, "", Effect.FACTOR, -6), Row(0x74, 0, "twice"))
     with pytest.raises(ValueError, match="0x74 stands in two rows"):
         spread(rows)
+
+
+@pytest.mark.parametrize(
+    ("record", "value", "unit", "label"),
+    [
+        ("02 93 7B E8 03", "2.000", Unit.CUBIC_METRE, "additive correction 1"),
+        ("02 93 78 E8 03", "1.001", Unit.CUBIC_METRE, "additive correction 0.001"),
+        ("02 DA 79 C8 00", "20.01", Unit.CELSIUS, "additive correction 0.01"),
+        # The unit of the VIF is the megawatt hour, so a tenth of it is 100 kWh.
+        ("01 FB 81 7A 02", "2100000", Unit.WATT_HOUR, "additive correction 0.1"),
+        # A cubic metre a minute is sixty an hour.
+        ("01 C7 7B 02", "180", Unit.CUBIC_METRE_PER_HOUR, "additive correction 1"),
+    ],
+)
+def test_an_additive_correction_is_added_in_the_unit_of_the_vif(
+    record: str, value: str, unit: Unit, label: str
+) -> None:
+    said = record_of(record)
+    assert said.value == Decimal(value)
+    assert said.unit is unit
+    assert said.modifiers == (label,)
+
+
+def test_corrections_multiply_first_and_add_then() -> None:
+    assert record_of("02 93 F9 73 E8 03").value == Decimal("0.011")
+    assert record_of("02 93 F3 F9 7A E8 03").value == Decimal("0.111")
+
+
+def test_a_count_and_a_duration_are_not_corrected_by_a_constant_of_another_unit() -> None:
+    assert record_of("01 E9 C1 7B 04").value == 4
+    assert record_of("01 E9 DA 7B 04").value == 4 * 3600
