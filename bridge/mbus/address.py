@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from bridge.mbus.control import FIRST_ADDRESS, LAST_ADDRESS
 from bridge.mbus.errors import AddressError
@@ -146,6 +147,7 @@ def encode_secondary(address: SecondaryAddress) -> bytes:
     )
 
 
+@lru_cache(maxsize=8192)  # the same meters again and again
 def decode_secondary(data: bytes) -> SecondaryAddress:
     """The 8 bytes of a selection or of a long header to an address; all ones become None.
 

@@ -45,6 +45,12 @@ CI_ERROR_LONG = 0x6F
 CI_ERROR_NONE = 0x70
 CI_ERROR_SHORT = 0x6E
 CI_FIXED = 0x73  # with 16 bytes after it; else a compact frame
+CI_COMPACT_LONG = 0x73
+CI_COMPACT_NONE = 0x79
+CI_FORMAT_LONG = 0x6B
+CI_FORMAT_NONE = 0x69
+CI_REVERSED = 0x76  # most significant byte first
+CI_REVERSED_FIXED = 0x77
 CI_RESPONSE_LONG = 0x72
 CI_RESPONSE_NONE = 0x78
 CI_RESPONSE_SHORT = 0x7A
@@ -77,6 +83,10 @@ class Content(Enum):
     RECORDS = "records"
     APPLICATION_ERROR = "application error"
     ALARM = "alarm"
+    COMPACT = "data without their DIBs and VIBs"
+    FORMAT = "DIBs and VIBs without data"
+    REVERSED = "records, most significant byte first"
+    EXTENDED_LINK = "extended link layer"
     AUTHENTICATION = "authentication and fragmentation layer"
     OTHER = "other"
 
@@ -112,9 +122,9 @@ CI_FIELDS = (
     CiRow(0x66, 0x66, "response of the selected application", _N),
     CiRow(0x67, 0x67, "response of the selected application", _S),
     CiRow(0x68, 0x68, "response of the selected application", _L),
-    CiRow(0x69, 0x69, "format frame", _N),
-    CiRow(0x6A, 0x6A, "format frame", _S),
-    CiRow(0x6B, 0x6B, "format frame", _L),
+    CiRow(0x69, 0x69, "format frame", _N, Content.FORMAT),
+    CiRow(0x6A, 0x6A, "format frame", _S, Content.FORMAT),
+    CiRow(0x6B, 0x6B, "format frame", _L, Content.FORMAT),
     CiRow(0x6C, 0x6C, "time synchronisation", _L),
     CiRow(0x6D, 0x6D, "time adjustment", _L),
     CiRow(0x6E, 0x6E, "application error", _S, Content.APPLICATION_ERROR),
@@ -122,23 +132,28 @@ CI_FIELDS = (
     CiRow(0x70, 0x70, "application error", _N, Content.APPLICATION_ERROR),
     CiRow(0x71, 0x71, "alarm", _N, Content.ALARM),
     CiRow(0x72, 0x72, "response", _L, Content.RECORDS),
-    CiRow(0x73, 0x73, "compact frame", _L),
+    CiRow(0x73, 0x73, "compact frame", _L, Content.COMPACT),
     CiRow(0x74, 0x74, "alarm", _S, Content.ALARM),
     CiRow(0x75, 0x75, "alarm", _L, Content.ALARM),
-    CiRow(0x76, 0x77, "response, most significant byte first (withdrawn)", _N),
+    # Withdrawn. Their headers are not laid out like the others, so none is told here.
+    CiRow(0x76, 0x76, "response, most significant byte first", _N, Content.REVERSED),
+    CiRow(0x77, 0x77, "fixed data structure, most significant byte first", _N),
     CiRow(0x78, 0x78, "response", _N, Content.RECORDS),
-    CiRow(0x79, 0x79, "compact frame", _N),
+    CiRow(0x79, 0x79, "compact frame", _N, Content.COMPACT),
     CiRow(0x7A, 0x7A, "response", _S, Content.RECORDS),
-    CiRow(0x7B, 0x7B, "compact frame", _S),
+    CiRow(0x7B, 0x7B, "compact frame", _S, Content.COMPACT),
     CiRow(0x7C, 0x7C, "DLMS response", _L),
     CiRow(0x7D, 0x7D, "DLMS response", _S),
     CiRow(0x7E, 0x7E, "OBIS response", _L),
     CiRow(0x7F, 0x7F, "OBIS response", _S),
-    CiRow(0x80, 0x80, "transport layer", _L),
-    CiRow(0x81, 0x89, "network layer", _N),
-    CiRow(0x8A, 0x8A, "transport layer", _S),
-    CiRow(0x8B, 0x8B, "transport layer", _L),
-    CiRow(0x8C, 0x8F, "extended link layer (radio)", _N),
+    CiRow(0x80, 0x80, "transport layer without application", _L),
+    CiRow(0x81, 0x83, "network layer", _N),
+    CiRow(0x84, 0x85, "transport layer, compact or format frame expected", _N),
+    CiRow(0x86, 0x86, "extended link layer with variable fields", _N),
+    CiRow(0x87, 0x89, "network layer", _N),
+    CiRow(0x8A, 0x8A, "transport layer without application", _S),
+    CiRow(0x8B, 0x8B, "transport layer without application", _L),
+    CiRow(0x8C, 0x8F, "extended link layer", _N, Content.EXTENDED_LINK),
     CiRow(0x90, 0x90, "authentication and fragmentation layer", _N, Content.AUTHENTICATION),
     CiRow(0x9E, 0x9E, "specific usage", _S),
     CiRow(0x9F, 0x9F, "specific usage", _L),

@@ -50,13 +50,15 @@ UNITS = (
     Row(0x2F, 0x37, Quantity.VOLUME_FLOW, Unit.CUBIC_METRE_PER_HOUR, -6),
     Row(0x38, 0x38, Quantity.UNKNOWN, Unit.CELSIUS, -3),  # nobody says of what
     Row(0x39, 0x39, Quantity.HEAT_COST_ALLOCATION, Unit.HCA),
-    Row(0x3A, 0x3E, Quantity.UNKNOWN),  # reserved; 3E means nothing for counter 1
+    # Reserved; 3E means nothing for counter 1.
+    *(Row(code, code, Quantity.UNKNOWN) for code in range(0x3A, 0x3F)),
     Row(0x3F, 0x3F, Quantity.DIMENSIONLESS),
 )
 
 # EN 13757-3:2004, table 4: medium to the device type of the variable structure. Those of "mode 2"
 # send their counters most significant byte first.
 _MODE_2 = 0x0A
+_RESERVED_MEDIUM = 0x0F
 MEDIA = {
     0x0: 0x00,  # other
     0x1: 0x01,  # oil
@@ -91,6 +93,22 @@ def spread(rows: tuple[Row, ...]) -> dict[int, Row]:
 _UNITS = spread(UNITS)
 
 
+def reversed_fixed(data: bytes) -> bytes:
+    """The 16 bytes after CI 77 as they would stand after CI 73, least significant byte first."""
+    counters = (data[8:12], data[12:16])
+    if _is_mode_2(data):
+        return data[3::-1] + data[4:16]  # these come most significant byte first anyway
+    return data[3::-1] + data[4:8] + b"".join(counter[::-1] for counter in counters)
+
+
+def _medium(data: bytes) -> int:
+    return data[6] >> 6 | data[7] >> 6 << 2
+
+
+def _is_mode_2(data: bytes) -> bool:
+    return _MODE_2 <= _medium(data) < _RESERVED_MEDIUM
+
+
 def decode_fixed(data: bytes) -> tuple[Header, tuple[DataRecord, ...]]:
     """The 16 bytes after CI 73.
 
@@ -98,7 +116,6 @@ def decode_fixed(data: bytes) -> tuple[Header, tuple[DataRecord, ...]]:
     storage number 1.
     """
     status = data[5]
-    medium = data[6] >> 6 | data[7] >> 6 << 2
     units = [data[6] & _UNIT, data[7] & _UNIT]
     stored = [bool(status & _STORED)] * 2
     if units[1] == _HISTORIC:
@@ -109,15 +126,15 @@ def decode_fixed(data: bytes) -> tuple[Header, tuple[DataRecord, ...]]:
             data[8 + 4 * n : 12 + 4 * n],
             _UNITS[units[n]],
             binary=bool(status & _BINARY),
-            reverse=_MODE_2 <= medium <= 0xE,
+            reverse=_is_mode_2(data),
             storage=int(stored[n]),
         )
         for n in (0, 1)
     )
     if records[0].vib == records[1].vib:
-        second = records[1]._replace(header=records[1].header._replace(ordinal=2))
+        second = records[1].with_header(records[1].header._replace(ordinal=2))
         records = (records[0], second)
-    address = SecondaryAddress(data[3::-1].hex().upper(), device_type=MEDIA[medium])
+    address = SecondaryAddress(data[3::-1].hex().upper(), device_type=MEDIA[_medium(data)])
     return Header(address, data[4], status, 0), records
 
 
@@ -144,4 +161,4 @@ def _counter(
         Vib(row.quantity, row.unit, "", scale, coding, (), None),
         step=step,
     )
-    return DataRecord(header, data, value, invalid)
+    return DataRecord((header, data, value, invalid))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from bridge.mbus.address import SecondaryAddress, decode_secondary, encode_secondary
 from bridge.mbus.control import HeaderKind
@@ -19,8 +19,7 @@ PERMANENT_ERROR = 0x08
 TEMPORARY_ERROR = 0x10
 
 
-@dataclass(frozen=True, slots=True)
-class Header:
+class Header(NamedTuple):
     """Who sent a telegram, and in which state.
 
     ``address`` is None in a short header; in the fixed data structure it has neither manufacturer
@@ -38,10 +37,14 @@ def decode_header(data: bytes, kind: HeaderKind) -> Header | None:
     """The header at the front of the user data; the caller sees to it that it is all there."""
     if kind is HeaderKind.NONE:
         return None
-    start = kind.value - HeaderKind.SHORT.value
-    address = decode_secondary(data[:8]) if kind is HeaderKind.LONG else None
-    access_number, status, low, high = data[start : start + 4]
-    return Header(address, access_number, status, high << 8 | low)
+    if kind is HeaderKind.LONG:
+        return Header(decode_secondary(data[:8]), data[8], data[9], data[11] << 8 | data[10])
+    return Header(None, data[0], data[1], data[3] << 8 | data[2])
+
+
+def reversed_header(data: bytes) -> bytes:
+    """A long header whose fields came most significant byte first, in the usual order."""
+    return data[3::-1] + data[5:3:-1] + data[6:10] + data[11:9:-1]
 
 
 def encode_header(

@@ -14,28 +14,38 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterable
 from decimal import Decimal
-from functools import partial
-from operator import itemgetter
+from enum import Enum
+from functools import lru_cache, partial
+from itertools import repeat
+from operator import is_, itemgetter
 from typing import Any
 
-from bridge.mbus.dif import FILLER, DataField, is_bcd
+from bridge.mbus.dif import FILLER, LENGTHS, DataField, is_bcd
 from bridge.mbus.record import DataRecord, RecordHeader, Records, decode_records, walk
-from bridge.mbus.values import Decoded, Value, decode_value
+from bridge.mbus.values import Value, decode_date_f, decode_date_g, decode_value
 from bridge.mbus.vif import EXACT, Coding
 
 _Place = tuple[int, int]  # first byte of the data of a record, and the one behind the last
-_Look = tuple[int, bytes]  # length and first two bytes
-_Fingerprint = tuple[int, int]  # mask, and the masked bytes as a number
+_Fingerprint = tuple[int, int, int]  # length, mask, and the masked bytes as a number
 
 _ONE = Decimal(1)
-_SIGNED = {
+_CODES = {  # of the struct module
     DataField.INT8: "b",
     DataField.INT16: "h",
     DataField.INT32: "i",
     DataField.INT64: "q",
 }
 _multiply = EXACT.multiply
-_new_record: Callable[[tuple[Any, ...]], DataRecord] = partial(tuple.__new__, DataRecord)
+_new_records: Callable[[tuple[Any, ...]], Records] = partial(tuple.__new__, Records)
+
+
+class _Kind(Enum):
+    """How the data of a record are read. The order is that in which a `Layout` reads them."""
+
+    INTEGER = "at once, by the struct module"
+    ODD_INTEGER = "an integer whose length the struct module does not have"
+    DIGITS = "at once, as decimal digits"
+    OTHER = "one by one"
 
 
 class Layout:
@@ -47,71 +57,85 @@ class Layout:
     """
 
     def __init__(self, records: Records, data: bytes) -> None:
-        self.headers = tuple(record.header for record in records.records)
-        self.look: _Look = (len(data), data[:2])
-        self._places = _places(records, data)
+        headers = tuple(record.header for record in records.records)
+        places = _places(records, data)
+        self.mask = _mask(records, places, data)
+        self.masked = int.from_bytes(data) & self.mask
+        self._headers = headers
+        self._all_valid = (None,) * len(headers)
         self._more_records_follow = records.more_records_follow
         self._own_data_at = (
             None
             if records.manufacturer_data is None
             else len(data) - len(records.manufacturer_data)
         )
-        self.mask = _mask(records, self._places, data)
-        self.masked = int.from_bytes(data) & self.mask
-        self._cut = _cutter(self._places)
-        self._valid = (None,) * len(self.headers)
-        integers = [n for n, header in enumerate(self.headers) if _is_integer(header)]
-        digits = [n for n, header in enumerate(self.headers) if _is_digits(header)]
-        numbers = integers + digits
-        others = [n for n in range(len(self.headers)) if n not in numbers]
-        self._unpack = _unpacker(self.headers, self._places, integers, len(data))
-        # A number that means "no value" in one of the codings may be one in another: look closer.
-        self._suspects = frozenset(
-            value for n in integers if (value := _no_value(self.headers[n])) is not None
+        self._cut = _cutter(places)
+
+        # Each kind of data has a way of its own to be read: all integers in one call, all BCD
+        # digits in another, the rest one by one. Their values come in this order.
+        kinds = [_kind_of(header) for header in headers]
+        integers, odd, digits, others = (
+            [n for n, kind in enumerate(kinds) if kind is wanted] for wanted in _Kind
         )
-        # In the digits of the whole telegram, last byte first, a number reads from left to right.
-        self._digits = _cutter([_digits_place(self._places[n], len(data)) for n in digits])
-        self._has_digits = bool(digits)
-        self._scales = tuple(self.headers[n].meaning.scale or _ONE for n in numbers)
-        self._others = tuple(
-            partial(_decode, self.headers[n], slice(*self._places[n])) for n in others
+        order = integers + odd + digits + others
+        self._unpack = _unpacker([(headers[n], places[n]) for n in integers], len(data))
+        self._odd = tuple(
+            (slice(*places[n]), headers[n].meaning.coding is Coding.SIGNED) for n in odd
         )
-        order = sorted(range(len(self.headers)), key=(numbers + others).__getitem__)
-        self._sort = _picker(order)
+        self._digits = (
+            _cutter([_digits_place(places[n], len(data)) for n in digits]) if digits else None
+        )
+        self._scales = tuple(headers[n].meaning.scale or _ONE for n in integers + odd + digits)
+        # The numbers that mean "no value". One of them may be an ordinary one in another record.
+        self._reserved = tuple(_reserved(headers[n]) for n in integers + odd)
+        self._suspects = frozenset(self._reserved) - {None}
+        self._others = tuple((_reader(headers[n]), slice(*places[n])) for n in others)
+        self._ways = tuple((headers[n], slice(*places[n])) for n in order)
+        self._sort: Callable[[tuple[Any, ...]], tuple[Any, ...]] = tuple
+        if order != sorted(order):
+            self._sort = itemgetter(*sorted(range(len(order)), key=order.__getitem__))
 
     def read(self, data: bytes) -> Records:
         """The records of data that have this layout."""
-        try:
-            numbers = self._unpack(data)
-            if self._has_digits:
-                numbers += tuple(map(int, self._digits(data[::-1].hex())))
-        except ValueError:  # a digit above 9: a sign, or no value
-            return self._records(data, *self._read_each(data))
+        numbers: tuple[int, ...] = self._unpack(data)
+        for cut, signed in self._odd:
+            numbers += (int.from_bytes(data[cut], "little", signed=signed),)
+        gaps: list[int] = []  # where there may be no value
         if not self._suspects.isdisjoint(numbers):
-            return self._records(data, *self._read_each(data))
+            gaps = [n for n, reserved in enumerate(self._reserved) if numbers[n] == reserved]
+        if self._digits is not None:
+            # Of the whole telegram, last byte first: so a number reads from left to right.
+            digits = self._digits(data[::-1].hex())
+            try:
+                numbers += tuple(map(int, digits))
+            except ValueError:  # a digit above 9 is a sign, or says that there is no value
+                odd = [n for n, text in enumerate(digits) if not text.isdecimal()]
+                gaps += [len(numbers) + n for n in odd]
+                numbers += tuple([0 if n in odd else int(text) for n, text in enumerate(digits)])
         values: tuple[Value, ...] = tuple(map(_multiply, numbers, self._scales))
-        invalid: tuple[str | None, ...] = self._valid
         if self._others:
-            decoded = [decode(data) for decode in self._others]
-            values += tuple(value for value, _ in decoded)
-            if any(reason is not None for _, reason in decoded):
-                reasons = (*(None for _ in numbers), *(reason for _, reason in decoded))
-                invalid = self._sort(reasons)
-        return self._records(data, self._sort(values), invalid)
-
-    def _read_each(self, data: bytes) -> tuple[tuple[Value, ...], tuple[str | None, ...]]:
-        decoded = [
-            _decode(header, slice(*place), data)
-            for header, place in zip(self.headers, self._places, strict=True)
-        ]
-        return tuple(value for value, _ in decoded), tuple(reason for _, reason in decoded)
-
-    def _records(
-        self, data: bytes, values: tuple[Value, ...], invalid: tuple[str | None, ...]
-    ) -> Records:
-        rows = zip(self.headers, self._cut(data), values, invalid, strict=True)
+            others = tuple([read(data[cut]) for read, cut in self._others])
+            # By identity: to ask a decimal whether it equals None takes longer than to make it.
+            if True in map(is_, others, repeat(None)):
+                gaps += [n for n, value in enumerate(others, len(values)) if value is None]
+            values += others
+        reasons: tuple[str | None, ...] = self._all_valid
+        if gaps:
+            values, reasons = self._look_closer(data, gaps, values)
+        rows = zip(self._headers, self._cut(data), self._sort(values), reasons, strict=True)
         own = None if self._own_data_at is None else data[self._own_data_at :]
-        return Records(tuple(map(_new_record, rows)), (), own, self._more_records_follow)
+        return _new_records((tuple(map(DataRecord, rows)), (), own, self._more_records_follow))
+
+    def _look_closer(
+        self, data: bytes, gaps: list[int], values: tuple[Value, ...]
+    ) -> tuple[tuple[Value, ...], tuple[str | None, ...]]:
+        """Read one by one what may be no value: the values again, and the reasons, sorted."""
+        known = list(values)
+        reasons: list[str | None] = [None] * len(values)
+        for n in gaps:
+            header, cut = self._ways[n]
+            known[n], reasons[n] = decode_value(header.data_field, data[cut], header.meaning)
+        return tuple(known), self._sort(tuple(reasons))
 
 
 def _places(records: Records, data: bytes) -> list[_Place]:
@@ -138,25 +162,24 @@ def _mask(records: Records, places: Iterable[_Place], data: bytes) -> int:
     return int.from_bytes(mask)
 
 
-def _is_plain_number(header: RecordHeader) -> bool:
+def _kind_of(header: RecordHeader) -> _Kind:
     meaning = header.meaning
-    return (
-        meaning.error is None
-        and meaning.offset is None
-        and meaning.coding in (Coding.SIGNED, Coding.UNSIGNED, Coding.BITS)
-    )
+    if (
+        meaning.error is not None
+        or meaning.offset is not None
+        or meaning.coding not in (Coding.SIGNED, Coding.UNSIGNED, Coding.BITS)
+    ):
+        return _Kind.OTHER
+    if header.data_field in _CODES:
+        return _Kind.INTEGER
+    if header.data_field in (DataField.INT24, DataField.INT48):
+        return _Kind.ODD_INTEGER
+    return _Kind.DIGITS if is_bcd(header.data_field) else _Kind.OTHER
 
 
-def _is_integer(header: RecordHeader) -> bool:
-    return header.data_field in _SIGNED and _is_plain_number(header)
-
-
-def _is_digits(header: RecordHeader) -> bool:
-    return is_bcd(header.data_field) and _is_plain_number(header)
-
-
-def _no_value(header: RecordHeader) -> int | None:
-    bits = 8 * struct.calcsize(_SIGNED[header.data_field])
+def _reserved(header: RecordHeader) -> int | None:
+    """The integer that means "no value" in such a record."""
+    bits = 8 * LENGTHS[header.data_field]
     match header.meaning.coding:
         case Coding.SIGNED:
             return -1 << bits - 1
@@ -166,15 +189,29 @@ def _no_value(header: RecordHeader) -> int | None:
             return None
 
 
+def _reader(header: RecordHeader) -> Callable[[bytes], Value]:
+    """How the data of such a record are read by themselves; None where there is no value."""
+    if header.meaning.error is None and header.meaning.coding in (Coding.DATE, Coding.TIME_POINT):
+        if header.data_field is DataField.INT16:
+            return _date_g
+        if header.data_field is DataField.INT32 and header.meaning.coding is Coding.TIME_POINT:
+            return lambda data: decode_date_f(data)[0]
+    return lambda data: decode_value(header.data_field, data, header.meaning)[0]
+
+
+@lru_cache(maxsize=4096)  # due dates stay for a year
+def _date_g(data: bytes) -> Value:
+    return decode_date_g(data)[0]
+
+
 def _unpacker(
-    headers: tuple[RecordHeader, ...], places: list[_Place], numbers: list[int], length: int
+    records: list[tuple[RecordHeader, _Place]], length: int
 ) -> Callable[[bytes], tuple[Any, ...]]:
     layout, offset = "<", 0
-    for n in numbers:
-        code = _SIGNED[headers[n].data_field]
-        if headers[n].meaning.coding is not Coding.SIGNED:
+    for header, (first, end) in records:
+        code = _CODES[header.data_field]
+        if header.meaning.coding is not Coding.SIGNED:
             code = code.upper()
-        first, end = places[n]
         layout += f"{first - offset}x{code}"
         offset = end
     return struct.Struct(f"{layout}{length - offset}x").unpack
@@ -193,14 +230,6 @@ def _cutter(places: list[_Place]) -> Callable[[Any], tuple[Any, ...]]:
     return lambda whole: tuple(whole[cut] for cut in cuts)
 
 
-def _picker(order: list[int]) -> Callable[[tuple[Any, ...]], tuple[Any, ...]]:
-    return itemgetter(*order) if len(order) > 1 else tuple
-
-
-def _decode(header: RecordHeader, cut: slice, data: bytes) -> Decoded:
-    return decode_value(header.data_field, data[cut], header.meaning)
-
-
 class Layouts:
     """The layouts seen, up to ``most``; then the oldest is forgotten.
 
@@ -211,8 +240,8 @@ class Layouts:
         self._most = most
         self._seen: dict[_Fingerprint, None] = {}
         self._made: dict[_Fingerprint, Layout] = {}
-        # Those that bytes of this length and with these first two may have.
-        self._candidates: dict[_Look, list[Layout]] = {}
+        # Those that bytes of this length may have, the one that fitted last in front.
+        self._candidates: dict[int, list[Layout]] = {}
 
     def __len__(self) -> int:
         """How many layouts are remembered."""
@@ -221,11 +250,12 @@ class Layouts:
     def read(self, data: bytes, offset: int = 0) -> Records:
         """All records of ``data`` from ``offset`` on, as `decode_records` gives them."""
         tail = data[offset:]
-        candidates = self._candidates.get((len(tail), tail[:2]))
-        if candidates is not None:
+        if candidates := self._candidates.get(len(tail)):
             number = int.from_bytes(tail)
-            for layout in candidates:
+            for place, layout in enumerate(candidates):
                 if number & layout.mask == layout.masked:
+                    if place:
+                        candidates.insert(0, candidates.pop(place))
                     return layout.read(tail)
         records, _ = walk(tail)
         if records.errors:
@@ -237,7 +267,7 @@ class Layouts:
 
     def _remember(self, records: Records, data: bytes) -> None:
         mask = _mask(records, _places(records, data), data)
-        fingerprint = (mask, int.from_bytes(data) & mask)
+        fingerprint = (len(data), mask, int.from_bytes(data) & mask)
         if fingerprint not in self._seen:
             self._seen[fingerprint] = None
             if len(self._seen) > self._most:
@@ -245,16 +275,12 @@ class Layouts:
             return
         del self._seen[fingerprint]
         layout = self._made[fingerprint] = Layout(records, data)
-        self._candidates.setdefault(layout.look, []).insert(0, layout)
+        self._candidates.setdefault(len(data), []).insert(0, layout)
         if len(self._made) > self._most:
             self._forget(next(iter(self._made)))
 
     def _forget(self, fingerprint: _Fingerprint) -> None:
-        layout = self._made.pop(fingerprint)
-        candidates = self._candidates[layout.look]
-        candidates.remove(layout)
-        if not candidates:
-            del self._candidates[layout.look]
+        self._candidates[fingerprint[0]].remove(self._made.pop(fingerprint))
 
 
 _layouts = Layouts()

@@ -20,11 +20,19 @@ A secondary address is selected for each readout, which clears the FCB of 253 at
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from bridge.mbus.address import SecondaryAddress
-from bridge.mbus.control import CI_FIXED, NETWORK_LAYER, HeaderKind, ci_row
+from bridge.mbus.compact import Formats
+from bridge.mbus.control import (
+    CI_FIXED,
+    CI_REVERSED,
+    CI_REVERSED_FIXED,
+    NETWORK_LAYER,
+    HeaderKind,
+    ci_row,
+)
 from bridge.mbus.errors import TelegramError
 from bridge.mbus.fixed import FIXED_LENGTH
 from bridge.mbus.frame import LongFrame
@@ -45,6 +53,7 @@ class Trouble(StrEnum):
     FOREIGN_METER = "foreign meter"
     BUSY = "busy"  # it answers, but has nothing to send now
     APPLICATION_ERROR = "application error"
+    UNREADABLE = "unreadable"  # its data cannot be told from what it sent, as a format not known
 
 
 @dataclass(slots=True)
@@ -53,10 +62,12 @@ class Memory:
 
     ``in_step`` means that meter and master agree on the FCB, and that the first telegram comes
     next. ``answers_nke`` is False for a meter that sends no E5 to SND_NKE, but answers REQ_UD2.
+    ``formats`` are those that it has told, by which compact frames are read.
     """
 
     in_step: bool = False
     answers_nke: bool = True
+    formats: Formats = field(default_factory=Formats)
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +217,8 @@ class Readout:
             self._nke_unanswered = False
         content = _without_access_number(frame)
         if content in self._seen:
+            if not self._telegrams:
+                return self._only_format()
             return self._complete(repeats=True)
         self._seen.add(content)
         try:
@@ -214,6 +227,14 @@ class Readout:
             return self._fail(Trouble.DAMAGED, f"the content is no telegram: {error}")
         if telegram.application_error is not None:
             return self._application_error(telegram.application_error)
+        if telegram.unreadable:
+            return self._fail(Trouble.UNREADABLE, telegram.errors[0].reason)
+        if telegram.format is not None:
+            if len(self._seen) > self._maximum:
+                return self._only_format()
+            # How to read the telegram that comes next.
+            self._request(now, self._link.timing.tries)
+            return None
         self._telegrams.append(telegram)
         if not telegram.more_records_follow:
             return self._complete(repeats=False)
@@ -227,8 +248,11 @@ class Readout:
         return None
 
     def _complete(self, *, repeats: bool) -> Complete:
-        self._memory.in_step = len(self._telegrams) == 1 and not repeats
+        self._memory.in_step = len(self._seen) == 1 and not repeats
         return Complete(tuple(self._telegrams), repeats, self._effort)
+
+    def _only_format(self) -> Failed:
+        return self._fail(Trouble.UNREADABLE, "the meter sends its format again, and no data")
 
     def _application_error(self, error: ApplicationError) -> Failed:
         trouble = Trouble.BUSY if error.code in _BUSY else Trouble.APPLICATION_ERROR
@@ -257,8 +281,10 @@ class Readout:
 
 def _without_access_number(frame: LongFrame) -> tuple[int, bytes]:
     """What two telegrams are compared by: the access number counts even where all else repeats."""
-    if frame.ci == CI_FIXED and len(frame.data) == FIXED_LENGTH:
+    if len(frame.data) == FIXED_LENGTH and frame.ci in (CI_FIXED, CI_REVERSED_FIXED):
         position = 4
+    elif frame.ci == CI_REVERSED:
+        position = 8
     else:
         header = ci_row(frame.ci).header
         if header is HeaderKind.NONE:

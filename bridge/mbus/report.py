@@ -1,18 +1,41 @@
-"""A telegram for people and programs: JSON, and the rows of a text table."""
+"""Telegrams for people and programs: JSON, and the rows of a text table and of a CSV file."""
 
 from __future__ import annotations
 
 import datetime
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, NamedTuple
 
 import simplejson
 
-from bridge.mbus.address import manufacturer_name
+from bridge.mbus.address import SecondaryAddress, manufacturer_name
+from bridge.mbus.header import (
+    ABNORMAL_CONDITION,
+    APPLICATION_BUSY,
+    APPLICATION_FAILURE,
+    APPLICATION_STATUS,
+    PERMANENT_ERROR,
+    POWER_LOW,
+    TEMPORARY_ERROR,
+)
+from bridge.mbus.makers import maker_name, model_name, own_vif, own_vifes
+from bridge.mbus.profile import Entry, Profile
 from bridge.mbus.record import DataRecord
 from bridge.mbus.telegram import Header, Telegram
 from bridge.mbus.values import PartialDate, Value
-from bridge.mbus.vif import EXACT
+from bridge.mbus.vif import (
+    CODE,
+    EXACT,
+    FIRST_TABLE,
+    MANUFACTURER_SPECIFIC,
+    PLAIN_TEXT,
+    SECOND_TABLE,
+    THIRD_TABLE,
+    exponent_of,
+)
+from bridge.mbus.vife import EXTENSION_TABLE, RECORD_ERRORS
 from bridge.units import Unit
 
 
@@ -78,11 +101,153 @@ def device_type_name(device_type: int) -> str:
     return DEVICE_TYPES.get(device_type, "reserved")
 
 
-def to_dict(telegram: Telegram) -> dict[str, Any]:
+# EN 13757-3, table 9; and of the fixed data structure, EN 13757-3:2004, 5.
+_APPLICATION_STATUS = {
+    APPLICATION_BUSY: "application busy",
+    APPLICATION_FAILURE: "application error",
+    ABNORMAL_CONDITION: "abnormal condition or alarm",
+}
+_FIXED_STATUS = ((0x01, "binary counters"), (0x02, "stored at a fixed date"))
+_STATUS = (
+    (POWER_LOW, "power low"),
+    (PERMANENT_ERROR, "permanent error"),
+    (TEMPORARY_ERROR, "temporary error"),
+)
+_MANUFACTURER_STATUS = 0xE0
+
+_TABLES = (FIRST_TABLE & CODE, SECOND_TABLE & CODE, THIRD_TABLE & CODE)
+_SECOND_LEVEL = bytes((FIRST_TABLE, FIRST_TABLE))
+
+
+def status_words(
+    status: int, own: Mapping[int, str] | None = None, *, fixed: bool = False
+) -> list[str]:
+    """What the status byte of a header says; empty where it says that all is well.
+
+    Args:
+        status: 0 to 255.
+        own: what the manufacturer's bits, 5 to 7, mean where that is known.
+        fixed: whether it is that of the fixed data structure, whose two lowest bits are others.
+    """
+    if fixed:
+        words = [word for bit, word in _FIXED_STATUS if status & bit]
+    else:
+        application = status & APPLICATION_STATUS
+        words = [_APPLICATION_STATUS[application]] if application else []
+    words += [word for bit, word in _STATUS if status & bit]
+    names = {1 << bit: name for bit, name in (own or {}).items()}
+    words += [name for bit, name in names.items() if status & bit]
+    if unknown := status & _MANUFACTURER_STATUS & ~sum(names):
+        words.append(f"manufacturer's bits {unknown:02X}")
+    return words
+
+
+class OwnMeaning(NamedTuple):
+    """What the maker of a meter says of its own VIF or VIFEs, where that is known.
+
+    ``name`` is empty where only VIFEs are the maker's. ``value`` is in ``unit``, and both are None
+    where nobody says what the number means; ``invalid`` is why there is no value.
+    """
+
+    name: str
+    unit: Unit | None
+    value: Decimal | None
+    invalid: str | None
+    modifiers: tuple[str, ...]
+    source: str
+
+
+def own_meaning(record: DataRecord, address: SecondaryAddress | None) -> OwnMeaning | None:
+    """What a meter's own codes mean; None where it has none in the record, or they are unknown."""
+    vifes = _own_vifes(record.vib)
+    if vifes is not None and (found := own_vifes(address, vifes)) is not None:
+        invalid = None if found.error is None else _record_error(found.error)
+        return OwnMeaning("", None, None, invalid, found.modifiers, found.source)
+    own = own_vif(address, record.vib)
+    if own is None:
+        return None
+    value = record.value if isinstance(record.value, Decimal) and own.error is None else None
+    modifiers = own.modifiers
+    if value is not None and own.bits:
+        flags = int(value)
+        modifiers += tuple(
+            name for bit, name in enumerate(own.bits) if name and flags >= 0 and flags >> bit & 1
+        )
+    if own.exponent is None:
+        value = None
+    elif value is not None:
+        value = EXACT.scaleb(value, own.exponent)
+    invalid = None if own.error is None else _record_error(own.error)
+    return OwnMeaning(own.name, own.unit, value, invalid, modifiers, own.source)
+
+
+def _record_error(error: int) -> str:
+    return RECORD_ERRORS.get(error, f"reserved record error {error:02X}")
+
+
+def _own_vifes(vib: bytes) -> bytes | None:
+    """The VIFEs behind a VIFE 7F; None where there is no such VIFE."""
+    if not vib or vib[0] & CODE in (PLAIN_TEXT, MANUFACTURER_SPECIFIC):
+        return None
+    # FB, FD and EF stand before the true VIF, and FD FD too.
+    place = 1 if vib[0] & CODE not in _TABLES else 3 if vib[:2] == _SECOND_LEVEL else 2
+    while place < len(vib):
+        code = vib[place] & CODE
+        if code == MANUFACTURER_SPECIFIC:
+            return vib[place + 1 :]
+        place += 2 if code == EXTENSION_TABLE else 1
+    return None
+
+
+def is_fixed(telegram: Telegram) -> bool:
+    """Whether it has the fixed data structure: two counters, which have no DIB."""
+    return bool(telegram.records) and not any(record.dib for record in telegram.records)
+
+
+def to_answers(telegrams: Iterable[Telegram]) -> list[list[Telegram]]:
+    """Telegrams in their order, those of one answer together.
+
+    An answer goes on with the next telegram of the same meter as long as the meter says that more
+    records follow.
+    """
+    answers: list[list[Telegram]] = []
+    for telegram in telegrams:
+        if answers and _goes_on(answers[-1][-1], telegram):
+            answers[-1].append(telegram)
+        else:
+            answers.append([telegram])
+    return answers
+
+
+def _goes_on(before: Telegram, telegram: Telegram) -> bool:
+    return (
+        before.more_records_follow
+        and before.address == telegram.address
+        and _address_text(before) == _address_text(telegram)
+    )
+
+
+def _address(telegram: Telegram) -> SecondaryAddress | None:
+    return None if telegram.header is None else telegram.header.address
+
+
+def _address_text(telegram: Telegram) -> str:
+    """The meter's own address; empty in a telegram that does not tell it."""
+    address = _address(telegram)
+    return "" if address is None else str(address)
+
+
+def to_dict(telegram: Telegram, profiles: Sequence[Profile] | None = None) -> dict[str, Any]:
     """The telegram as plain data. Numbers are int or `PlainDecimal`.
 
-    ``application_error``, ``alarm``, ``message_counter`` and ``notes`` are there only where the
-    telegram has any.
+    ``from_master``, ``access_demand``, ``data_flow_control``, ``application_error``, ``alarm``,
+    ``message_counter``, ``notes``, ``format``, ``profiles`` and ``unreadable`` are there only where
+    the telegram has any; so are, of a record, ``text``, where a number has leading zeros,
+    ``summer_time``, and ``own_meaning``, where what the maker's own codes mean is known.
+
+    Args:
+        telegram: the telegram.
+        profiles: those of the whole answer, where it has several telegrams.
     """
     report: dict[str, Any] = {
         "control": f"{telegram.control:02X}",
@@ -91,7 +256,7 @@ def to_dict(telegram: Telegram) -> dict[str, Any]:
         "header": None
         if telegram.header is None
         else _header(telegram.header, telegram.encryption),
-        "records": [_record(record) for record in telegram.records],
+        "records": [_record(record, _address(telegram)) for record in telegram.records],
         "more_records_follow": telegram.more_records_follow,
         "manufacturer_data": None
         if telegram.manufacturer_data is None
@@ -101,6 +266,9 @@ def to_dict(telegram: Telegram) -> dict[str, Any]:
             for error in telegram.errors
         ],
     }
+    for name in ("from_master", "access_demand", "data_flow_control", "unreadable"):
+        if getattr(telegram, name):
+            report[name] = True
     if telegram.application_error is not None:
         report["application_error"] = str(telegram.application_error)
     if telegram.alarm is not None:
@@ -109,6 +277,44 @@ def to_dict(telegram: Telegram) -> dict[str, Any]:
         report["message_counter"] = telegram.message_counter
     if telegram.notes:
         report["notes"] = list(telegram.notes)
+    if telegram.format is not None:
+        report["format"] = {
+            "signature": str(telegram.format),
+            "records": [_hex(head) for head in telegram.format.heads],
+        }
+    if own := _own_profiles(telegram, profiles):
+        report["profiles"] = [_profile(profile) for profile in own.values()]
+    return report
+
+
+def _own_profiles(telegram: Telegram, profiles: Sequence[Profile] | None) -> dict[int, Profile]:
+    """The profiles whose record is in this telegram, by its place there."""
+    found = telegram.profiles if profiles is None else profiles
+    return {
+        place: profile
+        for place, record in enumerate(telegram.records)
+        for profile in found
+        if profile.record is record
+    }
+
+
+def _profile(profile: Profile) -> dict[str, Any]:
+    return {
+        "key": profile.record.key,
+        "base": None if profile.base is None else profile.base.key,
+        "values": [_entry(entry) for entry in profile.entries],
+        "problems": list(profile.problems),
+    }
+
+
+def _entry(entry: Entry) -> dict[str, Any]:
+    report: dict[str, Any] = {
+        "time": None if entry.time is None else entry.time.isoformat(),
+        "value": _value(entry.value),
+        "invalid": entry.invalid,
+    }
+    if entry.register is not None:
+        report["register"] = entry.register
     return report
 
 
@@ -124,6 +330,8 @@ def _header(header: Header, encryption: str) -> dict[str, Any]:
     return {
         "identification": None if address is None else address.identification,
         "manufacturer": None if manufacturer is None else manufacturer_name(manufacturer),
+        "maker": None if manufacturer is None else maker_name(manufacturer),
+        "model": None if address is None else model_name(address),
         "version": None if address is None else address.version,
         "device_type": None if code is None else device_type_name(code),
         "device_type_code": code,
@@ -134,10 +342,12 @@ def _header(header: Header, encryption: str) -> dict[str, Any]:
     }
 
 
-def _record(record: DataRecord) -> dict[str, Any]:
-    return {
+def _record(record: DataRecord, address: SecondaryAddress | None) -> dict[str, Any]:
+    report: dict[str, Any] = {
+        "key": record.key,
         "dib": _hex(record.dib),
         "vib": _hex(record.vib),
+        "data": _hex(record.data),
         "function": str(record.function),
         "storage": record.storage,
         "tariff": record.tariff,
@@ -148,6 +358,20 @@ def _record(record: DataRecord) -> dict[str, Any]:
         "modifiers": list(record.modifiers),
         "invalid": record.invalid,
     }
+    if isinstance(record.value, Decimal) and record.text not in (None, f"{record.value:f}"):
+        report["text"] = record.text
+    if record.summer_time is not None:
+        report["summer_time"] = record.summer_time
+    if (own := own_meaning(record, address)) is not None:
+        report["own_meaning"] = {
+            "name": own.name,
+            "unit": None if own.unit is None else str(own.unit),
+            "value": _value(own.value),
+            "invalid": own.invalid,
+            "modifiers": list(own.modifiers),
+            "source": own.source,
+        }
+    return report
 
 
 def _value(value: Value) -> PlainDecimal | str | None:
@@ -168,62 +392,226 @@ def _hex(data: bytes) -> str:
     return data.hex().upper()
 
 
-class TextRow(NamedTuple):
-    """One record as a line of a table. ``data`` are all its bytes, in hex."""
+class CsvRow(NamedTuple):
+    """One record as a line of a CSV file; the names of the columns are those of the fields.
 
-    function: str
-    place: str  # storage number / tariff / subunit
-    quantity: str
-    value: str
+    ``telegram`` counts the telegrams of a file, from 1. ``address`` is the primary address,
+    ``meter`` the secondary one, empty where the telegram does not tell it. ``modifiers`` are joined
+    by semicolons. ``value`` has every digit, and is empty where ``invalid`` says why. ``time`` is
+    that of a value of a profile: each is a line of its own, below the line of the profile, and has
+    no ``data``.
+    """
+
+    file: str
+    telegram: int
+    address: int
+    meter: str
+    key: str
+    dib: str
+    vib: str
     data: str
+    function: str
+    storage: int
+    tariff: int
+    subunit: int
+    quantity: str
+    modifiers: str
+    value: str
+    unit: str
+    invalid: str
+    time: str
 
 
-# Units as operators read them on the meter's display: symbol, and its power of ten.
-_READABLE: dict[Unit, tuple[str, int]] = {
-    Unit.WATT_HOUR: ("kWh", 3),
-    Unit.JOULE: ("MJ", 6),
-    Unit.CALORIE: ("Mcal", 6),
-    Unit.WATT: ("kW", 3),
-    Unit.JOULE_PER_HOUR: ("MJ/h", 6),
-    Unit.CUBIC_METRE: ("m³", 0),
-    Unit.CUBIC_METRE_PER_HOUR: ("m³/h", 0),
-    Unit.CUBIC_FOOT: ("ft³", 0),
-    Unit.CELSIUS: ("°C", 0),
-    Unit.FAHRENHEIT: ("°F", 0),
-    Unit.FAHRENHEIT_DIFFERENCE: ("°F", 0),
-    Unit.DEGREE: ("°", 0),
+def to_csv_rows(
+    telegram: Telegram, number: int, file: str = "", profiles: Sequence[Profile] | None = None
+) -> Iterator[CsvRow]:
+    """The records of a telegram, which is the file's ``number``-th."""
+    meter = _address_text(telegram)
+    own = _own_profiles(telegram, profiles)
+    for place, record in enumerate(telegram.records):
+        row = CsvRow(
+            file,
+            number,
+            telegram.address,
+            meter,
+            record.key,
+            _hex(record.dib),
+            _hex(record.vib),
+            _hex(record.data),
+            str(record.function),
+            record.storage,
+            record.tariff,
+            record.subunit,
+            str(record.quantity),
+            "; ".join(record.modifiers),
+            _exact(record.value),
+            record.unit_text or str(record.unit),
+            record.invalid or "",
+            "",
+        )
+        yield row
+        for entry in own[place].entries if place in own else ():
+            yield row._replace(
+                data="",
+                storage=record.storage if entry.register is None else entry.register,
+                value=_exact(entry.value),
+                invalid=entry.invalid or "",
+                time="" if entry.time is None else entry.time.isoformat(),
+            )
+
+
+def _exact(value: Value) -> str:
+    plain = _value(value)
+    return "" if plain is None else str(plain)
+
+
+class TextRow(NamedTuple):
+    """One record as a line of a table.
+
+    ``data`` are DIB, VIB and data in hex, with a blank between them. Storage number, tariff and
+    subunit are empty in all rows where they are 0 in all.
+    """
+
+    data: str
+    function: str
+    storage: str
+    tariff: str
+    subunit: str
+    quantity: str
+    modifiers: str
+    value: str
+
+
+class Shown(NamedTuple):
+    """How people read a unit on a meter's display: its sign, and its power of ten."""
+
+    sign: str
+    power: int = 0
+
+
+_READABLE: dict[Unit, Shown] = {
+    Unit.WATT_HOUR: Shown("kWh", 3),
+    Unit.JOULE: Shown("MJ", 6),
+    Unit.CALORIE: Shown("Mcal", 6),
+    Unit.WATT: Shown("kW", 3),
+    Unit.JOULE_PER_HOUR: Shown("MJ/h", 6),
+    Unit.CUBIC_METRE: Shown("m³"),
+    Unit.CUBIC_METRE_PER_HOUR: Shown("m³/h"),
+    Unit.CUBIC_FOOT: Shown("ft³"),
+    Unit.CELSIUS: Shown("°C"),
+    Unit.FAHRENHEIT: Shown("°F"),
+    Unit.FAHRENHEIT_DIFFERENCE: Shown("°F"),
+    Unit.DEGREE: Shown("°"),
 }
 _DURATIONS = ((86400, "d"), (3600, "h"), (60, "min"))
 
 
-def to_rows(telegram: Telegram) -> list[TextRow]:
-    """The records as rows of a text table."""
-    return [
-        TextRow(
-            str(record.function),
-            f"{record.storage}/{record.tariff}/{record.subunit}",
-            ", ".join((str(record.quantity), *record.modifiers)),
-            readable_value(record),
-            _hex(record.dib + record.vib + record.data),
+def to_rows(telegram: Telegram, profiles: Sequence[Profile] | None = None) -> list[TextRow]:
+    """The records as rows of a text table; the values of a profile below it, with their times."""
+    records = telegram.records
+    own = _own_profiles(telegram, profiles)
+    storage, tariff, subunit = (
+        any(getattr(record, name) for record in records)
+        for name in ("storage", "tariff", "subunit")
+    )
+    rows: list[TextRow] = []
+    for place, record in enumerate(records):
+        profile = own.get(place)
+        quantity, modifiers, value = _words(record, _address(telegram))
+        rows.append(
+            TextRow(
+                " ".join(_hex(part) for part in (record.dib, record.vib, record.data) if part),
+                str(record.function),
+                str(record.storage) if storage else "",
+                str(record.tariff) if tariff else "",
+                str(record.subunit) if subunit else "",
+                quantity,
+                modifiers,
+                value if profile is None else _said(profile),
+            )
         )
-        for record in telegram.records
-    ]
+        rows += () if profile is None else _profile_rows(profile)
+    return rows
+
+
+def _words(record: DataRecord, address: SecondaryAddress | None) -> tuple[str, str, str]:
+    """Quantity, modifiers and value; what only the maker says stands in brackets."""
+    quantity, modifiers = str(record.quantity), ", ".join(record.modifiers)
+    value = readable_value(record)
+    own = own_meaning(record, address)
+    if own is None:
+        return quantity, modifiers, value
+    if own.name:
+        quantity += f" ({own.name})"
+    if own.modifiers:
+        modifiers = f"{modifiers} ({', '.join(own.modifiers)})".lstrip()
+    if own.invalid is not None:
+        value = _no_value(own.invalid)
+    elif own.value is not None and own.unit is not None:
+        value = f"{own.value:f} {_READABLE.get(own.unit, Shown(str(own.unit))).sign}".rstrip()
+    return quantity, modifiers, value
+
+
+def _said(profile: Profile) -> str:
+    """What stands in place of a profile's bytes."""
+    count = len(profile.entries)
+    return "; ".join((f"{count} value{'' if count == 1 else 's'}", *profile.problems))
+
+
+def _profile_rows(profile: Profile) -> Iterator[TextRow]:
+    record = profile.base or profile.record
+    for entry in profile.entries:
+        time = "" if entry.time is None else entry.time.isoformat()
+        register = "" if entry.register is None else str(entry.register)
+        said = _no_value(entry.invalid) if entry.value is None else _readable(entry.value, record)
+        yield TextRow("", "", register, "", "", "", time, said)
 
 
 def readable_value(record: DataRecord) -> str:
-    """The value of a record with a unit, as a person reads it: ``45120 kWh``, ``3 h``."""
+    """The value of a record with a unit, as a person reads it: ``45120 kWh``, ``3 h``.
+
+    A number has as many digits behind the point as the meter has, in every unit; one that names
+    something has its leading zeros. A duration is in the meter's own unit.
+    """
     if record.value is None:
-        return f"none: {record.invalid}"
-    if not isinstance(record.value, Decimal):
-        return str(_value(record.value))
-    number, symbol = record.value, record.unit_text or str(record.unit)
-    if record.unit is Unit.SECOND:
-        for seconds, name in _DURATIONS:
-            if number and EXACT.remainder(number, seconds) == 0:
-                return f"{format(EXACT.divide(number, seconds), 'f')} {name}"
-    if record.unit in _READABLE:
-        symbol, power = _READABLE[record.unit]
-        if power:
-            text = format(EXACT.scaleb(number, -power), "f")
-            return f"{text.rstrip('0').rstrip('.') if '.' in text else text} {symbol}"
-    return f"{format(number, 'f')} {symbol}".rstrip()
+        return _no_value(record.invalid)
+    if isinstance(record.value, Decimal) and record.text is not None:
+        return f"{record.text} {record.unit_text}".rstrip()
+    return _readable(record.value, record)
+
+
+def _no_value(reason: str | None) -> str:
+    return f"no value: {readable_reason(reason or '')}"
+
+
+def _readable(number: Value, record: DataRecord) -> str:
+    """A value of this kind of record."""
+    step = record.step
+    shown = _READABLE.get(record.unit, Shown(record.unit_text or str(record.unit)))
+    if not isinstance(number, Decimal):
+        return f"{_value(number)} {shown.sign}".rstrip()
+    if record.unit is Unit.SECOND and step is not None:
+        for seconds, sign in _DURATIONS:
+            if EXACT.remainder(step, seconds) == 0 == EXACT.remainder(number, seconds):
+                number, step = EXACT.divide(number, seconds), EXACT.divide(step, seconds)
+                shown = Shown(sign)
+                break
+    return f"{_digits(number, step, shown.power)} {shown.sign}".rstrip()
+
+
+def _digits(number: Decimal, step: Decimal | None, power: int) -> str:
+    """The number over ten to the power, with the digits behind the point that its step has."""
+    # A real has no step, and its zeros say nothing.
+    last = min((_last(each) for each in (number, step) if each), default=power)
+    places = max(0, power - last)
+    return format(EXACT.quantize(EXACT.scaleb(number, -power), Decimal(1).scaleb(-places)), "f")
+
+
+def _last(number: Decimal) -> int:
+    """The power of ten of the last digit that is no zero."""
+    return exponent_of(number.normalize(EXACT))
+
+
+def readable_reason(reason: str) -> str:
+    """Why there is no value, for people: ``BCD digits DDDDDDDD``."""
+    return re.sub(r"^BCD (?=[0-9A-F]+$)", "BCD digits ", reason)

@@ -27,6 +27,18 @@ _CHECK = b"\x2f\x2f"  # every plaintext begins with two idle fillers
 # The configuration field (EN 13757-7, 7.5.8).
 _MODE_5 = 5
 _MODE_7 = 7
+# Methods that have a name (EN 13757-7, 7.5.8), and no support here.
+_METHODS = {
+    1: "the manufacturer's own",
+    2: "DES-CBC",
+    3: "DES-CBC with the header as vector",
+    4: "AES-128-CBC without a vector",
+    8: "AES-128-CTR",
+    9: "AES-128-GCM",
+    10: "AES-128-CCM",
+    13: "TLS",
+    15: "specific usage",
+}
 _COUNTER_PRESENT = 0x2000  # mode 7, bit Z
 _FIRST_UNDEFINED_MODE = 16  # below it, every mode is defined or reserved
 
@@ -56,7 +68,7 @@ class Security(Enum):
     DECRYPTED = "decrypted"
     NO_KEY = "encrypted, and there is no key"
     WRONG_KEY = "the key does not fit"
-    NOT_AUTHENTIC = "decrypted, but the authentication code does not fit"
+    NOT_AUTHENTIC = "the authentication code does not fit"
     TRUNCATED = "fewer encrypted bytes than the telegram says"
     UNSUPPORTED = "a method that is not supported"
 
@@ -84,19 +96,21 @@ class Opened(NamedTuple):
     offset: int = 0
     reason: str = ""
     doubt: Doubt = Doubt.NONE
-    counter: bytes | None = None  # of mode 7
+    counter: bytes | None = None  # of mode 7, or of the AFL whose code was checked
+    authentic: bool = False  # the authentication code was checked, and fits
 
 
 class Afl(NamedTuple):
     """The authentication and fragmentation layer (EN 13757-7, 6).
 
-    ``authenticated`` are its own fields that the code covers, ``mac`` the code, ``content`` all
-    that follows, CI field first. ``counter`` are the 4 bytes of the message counter.
+    ``authenticated`` are its own fields that the code covers, ``mac`` the code, None where there is
+    none, ``mac_length`` how long it should be, None for another method than AES-CMAC. ``content``
+    is all that follows, CI field first. ``counter`` are the 4 bytes of the message counter.
     """
 
     fragmented: bool
     counter: bytes | None
-    mac: bytes
+    mac: bytes | None
     mac_length: int | None
     authenticated: bytes
     content: bytes
@@ -126,7 +140,7 @@ def decode_afl(data: bytes) -> Afl:
     return Afl(
         bool(control & _MORE_FRAGMENTS),
         counter or None,
-        fields[position:code_end] if control & _MAC_PRESENT else b"",
+        fields[position:code_end] if control & _MAC_PRESENT else None,
         _MAC_LENGTHS.get(mcl[0] & 0x0F) if mcl else None,
         mcl + ki + counter + fields[code_end:],
         content,
@@ -156,21 +170,22 @@ def open_payload(
     """
     if key is not None and len(key) != KEY_LENGTH:
         raise KeyLengthError(len(key))
-    mode = configuration >> 8 & 0x1F
-    blocks = configuration >> 4 & 0x0F
-    if mode == 0 or (mode == _MODE_5 and blocks == 0):
-        return Opened(Security.PLAIN, data=data, offset=offset)
-    name = f"mode {mode}"
     if offset == HeaderKind.LONG.value:
         address = data[:8]
-    access_number = data[offset - 4]
-    if mode == _MODE_5:
-        return _open_mode_5(data, offset, blocks, key, address, access_number)
+    mode = configuration >> 8 & 0x1F
+    blocks = configuration >> 4 & 0x0F
+    if mode == _MODE_5 and blocks:
+        return _open_mode_5(data, offset, blocks, key, address, access_number=data[offset - 4])
     if mode == _MODE_7:
-        return _open_mode_7(
-            data, offset, blocks, bool(configuration & _COUNTER_PRESENT), key, address, afl
-        )
-    reason = f"security {name} is not supported"
+        has_counter = bool(configuration & _COUNTER_PRESENT)
+        opened = _open_mode_7(data, offset, blocks, has_counter, key, address, afl)
+        return _authenticated(opened, key, address, afl)
+    if mode in (0, _MODE_5):
+        plain = Opened(Security.PLAIN, data=data, offset=offset)
+        return plain if mode else _authenticated(plain, key, address, afl)
+    name = f"mode {mode}"
+    method = f" ({_METHODS[mode]})" if mode in _METHODS else ""
+    reason = f"security {name}{method} is not supported"
     doubt = Doubt.SOME if mode < _FIRST_UNDEFINED_MODE else Doubt.GRAVE
     return Opened(Security.UNSUPPORTED, name, reason=reason, doubt=doubt)
 
@@ -181,6 +196,7 @@ def _open_mode_5(
     blocks: int,
     key: bytes | None,
     address: bytes | None,
+    *,
     access_number: int,
 ) -> Opened:
     name, end = "mode 5", offset + blocks * BLOCK
@@ -228,9 +244,9 @@ def _open_mode_7(
     end = start + blocks * BLOCK
     if end > len(data):
         reason = f"{blocks} encrypted blocks, but only {max(0, len(data) - start)} bytes"
-        return Opened(Security.TRUNCATED, name, reason=reason)
+        return Opened(Security.TRUNCATED, name, reason=reason, doubt=Doubt.SOME)
     if blocks == 0:
-        return Opened(Security.PLAIN, data=data, offset=start)
+        return Opened(Security.PLAIN, data=data, offset=start, counter=counter)
     if key is None:
         return Opened(Security.NO_KEY, name, reason=_NO_KEY)
     if extension & _KDF != _KDF_A or counter is None or address is None:
@@ -239,28 +255,35 @@ def _open_mode_7(
         )
         reason = f"{missing} is missing" if missing else "another key derivation than KDF-A"
         return Opened(Security.UNSUPPORTED, name, reason=reason)
-    identification = address[:4]
-    derived = derive_key(key, _DERIVE_ENCRYPTION, counter, identification)
+    derived = derive_key(key, _DERIVE_ENCRYPTION, counter, address[:4])
     plain = _decrypt(derived, bytes(BLOCK), data[start:end])
-    opened = _checked(name, data, start, end, plain)
-    if opened.data is not None and afl is not None and afl.mac:
-        authentication = derive_key(key, _DERIVE_AUTHENTICATION, counter, identification)
-        if not _is_authentic(afl, authentication):
-            return Opened(
-                Security.NOT_AUTHENTIC, name, reason="the authentication code does not fit"
-            )
-    return opened._replace(counter=counter)
+    return _checked(name, data, start, end, plain)._replace(counter=counter)
+
+
+def _authenticated(
+    opened: Opened, key: bytes | None, address: bytes | None, afl: Afl | None
+) -> Opened:
+    """The same where its authentication code fits, or there is none, or nothing to check it by."""
+    if opened.data is None or key is None or afl is None or afl.mac is None:
+        return opened
+    counter = afl.counter or opened.counter
+    if counter is None or address is None:
+        return opened
+    name = opened.encryption
+    if afl.mac_length is None:
+        reason = "another authentication than AES-CMAC"
+        return Opened(Security.UNSUPPORTED, name, reason=reason)
+    derived = derive_key(key, _DERIVE_AUTHENTICATION, counter, address[:4])
+    code = _cmac(derived, afl.authenticated + afl.content)[: afl.mac_length]
+    if not compare_digest(code, afl.mac):
+        reason = "the authentication code does not fit"
+        return Opened(Security.NOT_AUTHENTIC, name, reason=reason)
+    return opened._replace(counter=counter, authentic=True)
 
 
 def derive_key(key: bytes, purpose: bytes, counter: bytes, identification: bytes) -> bytes:
     """KDF-A: a key for one message and one purpose (EN 13757-7, 9.6)."""
     return _cmac(key, purpose + counter + identification + b"\x07" * 7)
-
-
-def _is_authentic(afl: Afl, key: bytes) -> bool:
-    if afl.mac_length != len(afl.mac):
-        return False
-    return compare_digest(_cmac(key, afl.authenticated + afl.content)[: afl.mac_length], afl.mac)
 
 
 def _cmac(key: bytes, message: bytes) -> bytes:

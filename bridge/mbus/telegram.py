@@ -3,14 +3,34 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from bridge.mbus.address import SecondaryAddress, encode_secondary
-from bridge.mbus.control import CI_FIXED, Content, ci_row
-from bridge.mbus.dif import Function
+from bridge.mbus.compact import CompactError, Format, Formats, decode_format, expand
+from bridge.mbus.control import (
+    ACD,
+    CI_FIXED,
+    CI_REVERSED_FIXED,
+    DFC,
+    DIRECTION,
+    FUNCTION,
+    REQ_UD1,
+    REQ_UD2,
+    SND_NKE,
+    SND_UD,
+    CiRow,
+    Content,
+    HeaderKind,
+    ci_row,
+)
+from bridge.mbus.dif import DataField, Function
 from bridge.mbus.errors import HeaderError
-from bridge.mbus.fixed import FIXED_LENGTH, decode_fixed
+from bridge.mbus.extended import decode_extended
+from bridge.mbus.fixed import FIXED_LENGTH, decode_fixed, reversed_fixed
 from bridge.mbus.frame import LongFrame
-from bridge.mbus.header import Header, decode_header
+from bridge.mbus.header import Header, decode_header, reversed_header
+from bridge.mbus.layout import read_records
+from bridge.mbus.profile import Profile, unfold
 from bridge.mbus.record import DataRecord, RecordError, Records, decode_records
 from bridge.mbus.security import Afl, Doubt, Opened, Security, decode_afl, open_payload
 from bridge.units import Quantity
@@ -66,8 +86,7 @@ class ApplicationError:
         return f"application error{code}: {self.text}"
 
 
-@dataclass(frozen=True, slots=True)
-class Telegram:
+class Telegram(NamedTuple):
     """What a meter said in one frame.
 
     ``records`` hold data and nothing else: an application error and an alarm have fields of their
@@ -77,6 +96,10 @@ class Telegram:
     ``security`` what became of it. ``message_counter`` is the one of mode 7, which only ever goes
     up: who keeps it can tell a replayed telegram. ``notes`` tell what was taken for good although
     the meter breaks the standard.
+
+    ``format`` is what a format frame tells; it has no records. ``unreadable`` is True where there
+    is data that could not be made out, and none of it is there: of a compact frame whose format is
+    not known, or damaged below the frame's own checksum. ``errors`` say which.
     """
 
     control: int
@@ -93,76 +116,176 @@ class Telegram:
     alarm: bytes | None = None
     message_counter: int | None = None
     notes: tuple[str, ...] = ()
+    format: Format | None = None
+    unreadable: bool = False
 
     @property
     def encrypted_unread(self) -> bool:
         """Whether there is more in the telegram than could be read without the right key."""
         return self.security not in (Security.PLAIN, Security.DECRYPTED)
 
+    @property
+    def from_master(self) -> bool:
+        """Whether a master sent it (bit 6 of the C field), as a command to a meter.
+
+        By radio a meter is a primary station too; its own function codes, 4 and 6 to 8, are none
+        of a master's.
+        """
+        return bool(self.control & DIRECTION) and self.control & FUNCTION in _MASTERS_FUNCTIONS
+
+    @property
+    def access_demand(self) -> bool:
+        """ACD: the meter has class 1 data, as alarms are; a REQ_UD1 fetches them."""
+        return not self.control & DIRECTION and bool(self.control & ACD)
+
+    @property
+    def data_flow_control(self) -> bool:
+        """DFC: the meter can take no more user data for now."""
+        return not self.control & DIRECTION and bool(self.control & DFC)
+
+    @property
+    def profiles(self) -> tuple[Profile, ...]:
+        """The compact profiles among the records, as far as this telegram alone tells them.
+
+        Where an answer has several telegrams, `bridge.mbus.profile.unfold` wants the records of
+        them all: a profile may begin with a value of an earlier one.
+        """
+        return unfold(self.records)
+
+
+_REQ_SKE = 0x49
+_MASTERS_FUNCTIONS = tuple(
+    control & FUNCTION for control in (SND_NKE, SND_UD, _REQ_SKE, REQ_UD1, REQ_UD2)
+)
+
 
 def decode_telegram(
-    frame: LongFrame, key: bytes | None = None, *, meter: SecondaryAddress | None = None
+    frame: LongFrame,
+    key: bytes | None = None,
+    *,
+    meter: SecondaryAddress | None = None,
+    formats: Formats | None = None,
 ) -> Telegram:
-    """The content of a frame that a meter sent.
+    """The content of a frame.
 
-    Around an authenticated telegram is a layer of its own (CI 90); ``ci`` and the offsets of
-    errors are then those within it.
+    Around a telegram may be an extended link layer (CI 8C to 8F) and an authentication layer (CI
+    90); ``ci`` and the offsets of errors are then those within them. Those of a compact frame are
+    the offsets of the full frame that it stands for. A master's command is named and kept as it
+    came: its records ask, and mean other things than an answer's.
 
     Args:
-        frame: the frame. Its C field is kept and not looked at.
+        frame: the frame.
         key: the meter's own AES-128 key, 16 bytes.
-        meter: whose telegram it is. Only an encrypted one with a short header wants it.
+        meter: whose telegram it is, without wildcards. Only an encrypted one with a short header
+            wants it.
+        formats: those that this meter has told; full and format frames add theirs. Without it no
+            compact frame can be read.
 
     Raises:
-        TelegramError: the frame ends within the header.
+        TelegramError: the frame ends within a layer or the header.
         KeyLengthError: the key has not 16 bytes.
     """
+    content = ci_row(frame.ci).content
+    if content is not Content.EXTENDED_LINK and content is not Content.AUTHENTICATION:
+        return _decode(frame, key, meter, formats, None)
+    return _decode_layers(frame, key, meter, formats)
+
+
+def _decode_layers(
+    frame: LongFrame,
+    key: bytes | None,
+    meter: SecondaryAddress | None,
+    formats: Formats | None,
+) -> Telegram:
+    afl: Afl | None = None
+    if ci_row(frame.ci).content is Content.EXTENDED_LINK:
+        extended = decode_extended(frame.ci, frame.data)
+        if extended.encryption != "none":
+            encryption = f"extended link layer, {extended.encryption}"
+            reason = "encrypted by the extended link layer, which is not supported"
+            return _unread(frame, None, 0, Opened(Security.UNSUPPORTED, encryption, reason=reason))
+        if not extended.intact:
+            reason = "the checksum of the extended link layer does not fit"
+            return _unread(frame, None, 0, Opened(Security.PLAIN, reason=reason), unreadable=True)
+        frame = _inner(frame, extended.content)
     if ci_row(frame.ci).content is Content.AUTHENTICATION:
         afl = decode_afl(frame.data)
         if afl.fragmented:
             reason = "a fragment of a telegram, which is not put together"
             return _unread(frame, None, 0, Opened(Security.UNSUPPORTED, reason=reason))
-        inner = LongFrame(frame.control, frame.address, afl.content[0], afl.content[1:])
-        return _decode(inner, key, meter, afl)
-    return _decode(frame, key, meter, None)
+        frame = _inner(frame, afl.content)
+    # A layer within is one too many, and not decoded.
+    return _decode(frame, key, meter, formats, afl)
+
+
+def _inner(frame: LongFrame, content: bytes) -> LongFrame:
+    return LongFrame(frame.control, frame.address, content[0], content[1:])
 
 
 def _decode(
-    frame: LongFrame, key: bytes | None, meter: SecondaryAddress | None, afl: Afl | None
+    frame: LongFrame,
+    key: bytes | None,
+    meter: SecondaryAddress | None,
+    formats: Formats | None,
+    afl: Afl | None,
 ) -> Telegram:
     row, data = ci_row(frame.ci), frame.data
-    if frame.ci == CI_FIXED and len(data) == FIXED_LENGTH:
-        fixed_header, records = decode_fixed(data)
-        return Telegram(frame.control, frame.address, frame.ci, fixed_header, records)
-    offset = row.header.value
-    if row.content is Content.OTHER or row.content is Content.AUTHENTICATION:
-        header = decode_header(data, row.header) if len(data) >= offset else None
-        reason = f"CI {frame.ci:02X} ({row.name}) is not decoded"
-        return _unread(frame, header, 0, Opened(Security.PLAIN, reason=reason))
+    if frame.control & DIRECTION and frame.control & FUNCTION in _MASTERS_FUNCTIONS:
+        return _named(frame, row, "of a master, ")
+    if row.content is not Content.RECORDS:
+        if len(data) == FIXED_LENGTH and frame.ci in (CI_FIXED, CI_REVERSED_FIXED):
+            return _decode_fixed(frame)
+        if row.content is Content.REVERSED:
+            return _decode_reversed(frame)
+        if row.content not in _CONTENTS:
+            return _named(frame, row)
+    offset = _HEADER_LENGTHS[row.header]
     if len(data) < offset:
         raise HeaderError(needed=offset, found=len(data), ci=frame.ci)
     header = decode_header(data, row.header)
-    if header is None:
-        return _decode_content(frame, None, Opened(Security.PLAIN, data=data))
-    address = None if meter is None else encode_secondary(meter)
+    if header is None or (header.configuration == 0 and key is None and afl is None):
+        plain = Opened(Security.PLAIN, data=data, offset=offset)
+        return _decode_content(frame, header, plain, formats)
+    address = None if meter is None or meter.is_wildcard else encode_secondary(meter)
     opened = open_payload(data, offset, header.configuration, key, address, afl)
     if opened.data is not None:
-        unchecked = afl is not None and afl.mac and opened.counter is None
+        unchecked = afl is not None and afl.mac is not None and not opened.authentic
         notes = ("authentication code not checked",) if unchecked else ()
-        return _decode_content(frame, header, opened, notes)
+        return _decode_content(frame, header, opened, formats, notes)
     # Old meters write anything into the configuration field, once called signature.
-    if (
-        opened.doubt is not Doubt.NONE
-        and row.content is Content.RECORDS
-        and is_credible(decode_records(data, offset), opened.doubt)
-    ):
+    if opened.doubt is not Doubt.NONE and _is_plain(row.content, data, offset, opened, formats):
         plain = Opened(Security.PLAIN, data=data, offset=offset)
         note = f"configuration field {header.configuration:04X}, yet not encrypted"
-        return _decode_content(frame, header, plain, (note,))
+        return _decode_content(frame, header, plain, formats, (note,))
     return _unread(frame, header, offset, opened)
 
 
-def _unread(frame: LongFrame, header: Header | None, offset: int, opened: Opened) -> Telegram:
+_HEADER_LENGTHS = {kind: kind.value for kind in HeaderKind}
+_CONTENTS = (
+    Content.RECORDS,
+    Content.COMPACT,
+    Content.FORMAT,
+    Content.APPLICATION_ERROR,
+    Content.ALARM,
+)
+
+
+def _named(frame: LongFrame, row: CiRow, whose: str = "") -> Telegram:
+    """A telegram that is not decoded: its header, if it has one, and its bytes."""
+    whole = len(frame.data) >= row.header.value
+    header = decode_header(frame.data, row.header) if whole else None
+    reason = f"{whose}CI {frame.ci:02X} ({row.name}) is not decoded"
+    return _unread(frame, header, 0, Opened(Security.PLAIN, reason=reason))
+
+
+def _unread(
+    frame: LongFrame,
+    header: Header | None,
+    offset: int,
+    opened: Opened,
+    *,
+    unreadable: bool = False,
+) -> Telegram:
     return Telegram(
         frame.control,
         frame.address,
@@ -171,28 +294,103 @@ def _unread(frame: LongFrame, header: Header | None, offset: int, opened: Opened
         errors=(RecordError(offset, opened.reason, frame.data[offset:]),),
         encryption=opened.encryption,
         security=opened.security,
+        unreadable=unreadable,
     )
 
 
+_REVERSED_NOTE = (
+    "most significant byte first, a withdrawn variant; data are shown in the usual order"
+)
+
+
+def _decode_fixed(frame: LongFrame) -> Telegram:
+    reverse = frame.ci == CI_REVERSED_FIXED
+    header, records = decode_fixed(reversed_fixed(frame.data) if reverse else frame.data)
+    notes = (_REVERSED_NOTE,) if reverse else ()
+    return Telegram(frame.control, frame.address, frame.ci, header, records, notes=notes)
+
+
+def _decode_reversed(frame: LongFrame) -> Telegram:
+    """CI 76. DIB, VIB and LVAR say where data begin and end, in whichever order they stand."""
+    data, offset = frame.data, HeaderKind.LONG.value
+    if len(data) < offset:
+        raise HeaderError(needed=offset, found=len(data), ci=frame.ci)
+    header = decode_header(reversed_header(data), HeaderKind.LONG)
+    found = decode_records(data, offset)
+    usual = decode_records(b"".join(map(_in_usual_order, found.records)))
+    return Telegram(
+        frame.control,
+        frame.address,
+        frame.ci,
+        header,
+        usual.records,
+        found.more_records_follow,
+        found.manufacturer_data,
+        found.errors + usual.errors,
+        notes=(_REVERSED_NOTE,),
+    )
+
+
+def _in_usual_order(record: DataRecord) -> bytes:
+    # The LVAR byte stands before its data in both orders.
+    first = int(record.header.data_field is DataField.VARIABLE)
+    return record.dib + record.vib + record.data[:first] + record.data[first:][::-1]
+
+
+_CHECK_BYTES = 2  # fillers, with which every plaintext begins
+
+
+def _content_offset(content: Content, opened: Opened) -> int:
+    """Where the content begins. Records may have fillers before them, the other two may not."""
+    if content is Content.RECORDS or opened.security is not Security.DECRYPTED:
+        return opened.offset
+    return opened.offset + _CHECK_BYTES
+
+
 def _decode_content(
-    frame: LongFrame, header: Header | None, opened: Opened, notes: tuple[str, ...] = ()
+    frame: LongFrame,
+    header: Header | None,
+    opened: Opened,
+    formats: Formats | None,
+    notes: tuple[str, ...] = (),
 ) -> Telegram:
-    data, offset = opened.data or b"", opened.offset
-    counter = None if opened.counter is None else int.from_bytes(opened.counter, "little")
     content = ci_row(frame.ci).content
+    data, offset = opened.data or b"", _content_offset(content, opened)
+    counter = None if opened.counter is None else int.from_bytes(opened.counter, "little")
     found = Records((), (), None, False)
     error: ApplicationError | None = None
     alarm: bytes | None = None
-    if content is Content.RECORDS:
-        found = decode_records(data, offset)
-    else:
-        payload = data[offset:]
-        if content is Content.ALARM:
-            alarm, text = payload, "alarm"
-        else:
+    told: Format | None = None
+    unreadable = False
+    match content:
+        case Content.RECORDS:
+            found = read_records(data, offset)
+            if formats is not None:
+                formats.learn_from(found)
+        case Content.COMPACT:
+            try:
+                full = expand(data[offset:], formats)
+            except CompactError as reason:
+                unreadable = True
+                found = _nothing(offset, str(reason), data)
+            else:
+                found = read_records(data[:offset] + full, offset)
+        case Content.FORMAT:
+            try:
+                told = decode_format(data[offset:])
+            except CompactError as reason:
+                unreadable = True
+                found = _nothing(offset, str(reason), data)
+            else:
+                if formats is not None:
+                    formats.learn(told)
+        case Content.ALARM:
+            alarm = data[offset:]
+            found = _nothing(offset, "alarm", data)
+        case _:
+            payload = data[offset:]
             error = ApplicationError(payload[0] if payload else None, payload[1:])
-            text = str(error)
-        found = found._replace(errors=(RecordError(offset, text, payload),))
+            found = _nothing(offset, str(error), data)
     return Telegram(
         frame.control,
         frame.address,
@@ -208,7 +406,32 @@ def _decode_content(
         alarm,
         counter,
         notes,
+        told,
+        unreadable,
     )
+
+
+def _nothing(offset: int, reason: str, data: bytes) -> Records:
+    return Records((), (RecordError(offset, reason, data[offset:]),), None, False)
+
+
+def _is_plain(
+    content: Content, data: bytes, offset: int, opened: Opened, formats: Formats | None
+) -> bool:
+    """Whether data make sense as they are, although the header says that they are encrypted."""
+    try:
+        match content:
+            case Content.RECORDS:
+                return is_credible(decode_records(data, offset), opened.doubt)
+            case Content.COMPACT:
+                expand(data[offset:], formats)
+            case Content.FORMAT:
+                decode_format(data[offset:])
+            case _:
+                return False
+    except CompactError:
+        return False
+    return True
 
 
 def is_credible(found: Records, doubt: Doubt) -> bool:

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from bridge.mbus.address import decode_secondary
-from bridge.mbus.dif import LENGTHS, DataField
+from bridge.mbus.dif import LENGTHS, DataField, is_bcd
 from bridge.mbus.errors import EncodeError
 from bridge.mbus.vif import EXACT, Coding, Vib, exponent_of
-from bridge.units import Unit
+from bridge.units import Quantity, Unit
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +129,17 @@ def scaled(number: Decimal, vib: Vib) -> Decimal:
     return number if vib.offset is None else EXACT.add(number, vib.offset)
 
 
+_OF_UNKNOWN_MEANING = frozenset(
+    {Quantity.USER_DEFINED, Quantity.UNKNOWN, Quantity.MANUFACTURER_SPECIFIC, Quantity.ANY}
+)
+
+
+def _names_something(vib: Vib) -> bool:
+    return vib.unit is Unit.NONE and (
+        vib.coding is Coding.UNSIGNED or vib.quantity in _OF_UNKNOWN_MEANING
+    )
+
+
 def is_counted(data_field: int, lvar: int, vib: Vib) -> bool:
     """Whether the data of such a record are a number that goes up and down by whole steps.
 
@@ -137,7 +148,7 @@ def is_counted(data_field: int, lvar: int, vib: Vib) -> bool:
     if vib.coding in (Coding.RAW, Coding.DATE, Coding.TIME_POINT) or vib.error is not None:
         return False
     if data_field == DataField.VARIABLE:
-        is_name = lvar >= _LVAR_LONG_BINARY and vib.unit is Unit.NONE
+        is_name = lvar >= _LVAR_LONG_BINARY and _names_something(vib)
         return lvar >= _LVAR_BCD and not is_name
     if data_field == DataField.INT64 and vib.coding is Coding.ADDRESS:
         return False
@@ -157,6 +168,15 @@ def decode_int(data: bytes, coding: Coding = Coding.SIGNED) -> tuple[Decimal | N
     return Decimal(number), None
 
 
+def bcd_digits(data_field: int, data: bytes) -> str | None:
+    """All BCD digits of a record's data, with leading zeros; None where the data are no BCD."""
+    if is_bcd(data_field):
+        return data[::-1].hex()
+    if data_field == DataField.VARIABLE and is_variable_bcd(data[0]):
+        return data[:0:-1].hex()
+    return None
+
+
 def decode_bcd(data: bytes, *, signed: bool = True) -> tuple[Decimal | None, str | None]:
     """Type A: two digits a byte, least significant byte first.
 
@@ -170,6 +190,10 @@ def decode_bcd(data: bytes, *, signed: bool = True) -> tuple[Decimal | None, str
     return None, f"BCD {digits.upper()}"
 
 
+_REAL = struct.Struct("<f")
+_MOST_DIGITS = 9
+_FEW_DIGITS = range(1, _MOST_DIGITS + 1)
+_REAL_DIGITS = range(6, _MOST_DIGITS + 1)
 _SMALLEST_NORMAL_REAL = 1.1754943508222875e-38  # IEEE 754, binary32
 
 
@@ -180,22 +204,20 @@ def decode_real(data: bytes) -> tuple[Decimal | None, str | None]:
     bits again: 6.4175, where all digits of the binary number would be 6.41750001907348...; those
     beyond the ninth are no measurement of anything.
     """
-    (real,) = struct.unpack("<f", data)
-    if math.isnan(real):
-        return None, "NaN"
-    if math.isinf(real):
-        return None, "infinite"
+    (real,) = _REAL.unpack(data)
+    if not math.isfinite(real):
+        return None, "NaN" if math.isnan(real) else "infinite"
     # Every decimal of 6 digits survives binary32, and 9 tell any two reals apart; only subnormal
     # ones hold fewer.
-    digits = 6 if abs(real) >= _SMALLEST_NORMAL_REAL else 1
-    while digits < 9 and struct.pack("<f", float(f"{real:.{digits}g}")) != data:
-        digits += 1
-    return _plain(Decimal(f"{real:.{digits}g}")), None
-
-
-def _plain(number: Decimal) -> Decimal:
-    """The same number without a positive exponent: 123000, not 1.23E+5."""
-    return EXACT.quantize(number, Decimal(1)) if exponent_of(number) > 0 else number
+    for digits in _REAL_DIGITS if abs(real) >= _SMALLEST_NORMAL_REAL else _FEW_DIGITS:
+        text = f"{real:.{digits}g}"
+        if digits == _MOST_DIGITS or _REAL.pack(float(text)) == data:
+            break
+    number = Decimal(text)
+    # A large one comes as 1.23e+08, and shall not read like that.
+    if "e+" in text and exponent_of(number) > 0:
+        return EXACT.quantize(number, Decimal(1)), None
+    return number, None
 
 
 def decode_text(data: bytes) -> str:
@@ -217,7 +239,7 @@ def _decode_variable(data: bytes, vib: Vib) -> Decoded:
         number, reason = decode_bcd(content, signed=False)
         if number is not None and lvar >= _LVAR_NEGATIVE_BCD:
             number = EXACT.minus(number)
-    elif lvar >= _LVAR_LONG_BINARY and vib.unit is Unit.NONE:
+    elif lvar >= _LVAR_LONG_BINARY and _names_something(vib):
         # A number this long that counts nothing is a version, a signature or a key: digits.
         return content[::-1].hex().upper(), None
     else:
@@ -232,6 +254,7 @@ _EVERY_DAY = 0
 _EVERY_HOUR = 31
 _EVERY_MINUTE = 63
 _LAST_YEAR = 99
+_LONGEST = {2: 29, 4: 30, 6: 30, 9: 30, 11: 30}  # months, in days
 _INVALID = 0x80
 _BINARY_FIELDS = (DataField.INT16, DataField.INT24, DataField.INT32, DataField.INT48)
 
@@ -264,11 +287,17 @@ def decode_date_f(
 
     The summer time bit says only which clock the meter shows; the value is that clock's.
     """
-    if data[0] & _INVALID:
+    minute, hour, low, high = data
+    if minute & _INVALID:
         return None, "marked invalid"
-    year = data[3] >> 4 << 3 | data[2] >> 5
-    date, reason = _date(data[2], data[3], _century(year, data[1] >> 5 & 3))
-    return _date_time(date, reason, data[1] & 0x1F, data[0] & 0x3F, None)
+    digits, hundreds = high >> 4 << 3 | low >> 5, hour >> 5 & 3
+    year, hour, minute = _century(digits, hundreds), hour & 0x1F, minute & 0x3F
+    # Nearly all are like this; what is not takes the long way.
+    month, day = high & 0x0F, low & 0x1F
+    if digits <= _LAST_YEAR and 1 <= month <= 12 and 1 <= day <= 28 and hour < 24 and minute < 60:
+        return datetime.datetime(year, month, day, hour, minute), None
+    date, reason = _date(low, high, year)
+    return _date_time(date, reason, hour, minute, None)
 
 
 def decode_date_i(
@@ -312,6 +341,8 @@ def _date(low: int, high: int, year: int) -> tuple[datetime.date | PartialDate |
     if (year_digits > _LAST_YEAR and not every_year) or (not 1 <= month <= 12 and not every_month):
         return None, impossible
     if every_year or every_month or day == _EVERY_DAY:
+        if day > _LONGEST.get(month, 31):
+            return None, impossible
         return PartialDate(
             None if every_year else year,
             None if every_month else month,
@@ -387,7 +418,7 @@ def encode_real(number: Decimal | float) -> bytes:
         EncodeError: it is beyond the largest.
     """
     try:
-        return struct.pack("<f", float(number))
+        return _REAL.pack(float(number))
     except OverflowError as error:
         raise EncodeError(f"{number} is too large for a real of 32 bits") from error
 

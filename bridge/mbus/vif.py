@@ -167,7 +167,7 @@ FD = (
     Row(0x63, 0, _Q.DAY_OF_WEEK),
     Row(0x64, 0, _Q.WEEK_NUMBER),
     Row(0x65, 0, _Q.DAY_CHANGE_TIME),
-    Row(0x66, 0, _Q.PARAMETER_ACTIVATION),
+    Row(0x66, 0, _Q.PARAMETER_ACTIVATION, coding=_C.BITS),
     Row(0x67, 0, _Q.SUPPLIER_INFORMATION),
     *long_durations(0x68, _Q.DURATION_SINCE_CUMULATION),  # E110 10pp
     *long_durations(0x6C, _Q.BATTERY_OPERATING_TIME),  # E110 11pp
@@ -313,7 +313,8 @@ def decode_vib(codes: bytes, text: str = "") -> Vib:
         case Effect.UNSIGNED:
             coding = Coding.UNSIGNED
         case Effect.BITS:
-            coding = Coding.BITS
+            unit, unit_text, coding, exponent, factor = _U.NONE, "", _C.BITS, 0, Decimal(1)
+            offset = None
         case Effect.NON_METRIC if unit:
             # Volumes in gallons or feet, by a table of an annex that is not at hand: the number
             # is no cubic metres, and nothing is better than something wrong.

@@ -57,6 +57,15 @@ def test_requests_with_a_valid_fcb_say_so_and_come_from_the_master() -> None:
         (0x75, HeaderKind.LONG, Content.ALARM),
         (0x51, HeaderKind.NONE, Content.OTHER),
         (0xBB, HeaderKind.NONE, Content.OTHER),
+        (0x69, HeaderKind.NONE, Content.FORMAT),
+        (0x6A, HeaderKind.SHORT, Content.FORMAT),
+        (0x6B, HeaderKind.LONG, Content.FORMAT),
+        (0x79, HeaderKind.NONE, Content.COMPACT),
+        (0x7B, HeaderKind.SHORT, Content.COMPACT),
+        (0x73, HeaderKind.LONG, Content.COMPACT),
+        (0x76, HeaderKind.NONE, Content.REVERSED),
+        (0x8F, HeaderKind.NONE, Content.EXTENDED_LINK),
+        (0x8B, HeaderKind.LONG, Content.OTHER),
     ],
 )
 def test_a_ci_field_announces_header_and_content(

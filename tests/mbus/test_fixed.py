@@ -117,4 +117,26 @@ def test_the_table_has_all_64_units_and_none_twice() -> None:
 def test_ci_73_with_another_length_is_a_compact_frame_and_no_counters() -> None:
     telegram = telegram_of("68121268080173939291901000056931650000690000" + "3F16")
     assert telegram.records == ()
-    assert telegram.errors[0].reason == "CI 73 (compact frame) is not decoded"
+    assert telegram.errors[0].reason.startswith("a compact frame of 3 bytes")
+
+
+def test_most_significant_byte_first_the_counters_are_the_same() -> None:
+    usual = telegram_of("68131368080573785634120A00E97E01000000350100003C16")
+    data = bytes.fromhex("12345678 0A 00 E9 7E 00000001 00000135")
+    telegram = decode_telegram(LongFrame(8, 5, 0x77, data))
+    assert telegram.header == usual.header
+    assert telegram.records == usual.records
+    assert telegram.notes == (
+        "most significant byte first, a withdrawn variant; data are shown in the usual order",
+    )
+
+
+def test_media_of_mode_2_are_not_turned_twice() -> None:
+    usual = decode_telegram(
+        LongFrame(8, 5, 0x73, bytes.fromhex("78563412 0A 00 69 E9 00001234 00000000"))
+    )
+    telegram = decode_telegram(
+        LongFrame(8, 5, 0x77, bytes.fromhex("12345678 0A 00 69 E9 00001234 00000000"))
+    )
+    assert telegram.records == usual.records
+    assert telegram.records[0].value == Decimal("1.234")

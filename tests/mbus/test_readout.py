@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 
 from bridge.mbus.address import SecondaryAddress, parse_secondary
@@ -9,7 +11,7 @@ from bridge.mbus.errors import HeaderError
 from bridge.mbus.frame import LongFrame
 from bridge.mbus.link import Link, Timing
 from bridge.mbus.readout import Complete, End, Failed, Memory, Readout, Trouble
-from bridge.mbus.telegram import Telegram, decode_telegram
+from bridge.mbus.telegram import decode_telegram
 
 # A heat meter, 61234567-TST-08-04 with primary address 8, in two telegrams: the first ends in 1F.
 HEAT_1 = bytes.fromhex(
@@ -30,6 +32,10 @@ SELECT_HEAT = bytes.fromhex("68 0B 0B 68 53 FD 52 67 45 23 61 74 52 08 04 A4 16"
 REQ_253_FCB_1 = bytes.fromhex("10 7B FD 78 16")
 REQ_253_FCB_0 = bytes.fromhex("10 5B FD 58 16")
 E5 = b"\xe5"
+# EN 13757-3, annex G: the same three values in full, their format, and in a compact frame.
+FULL_8 = bytes.fromhex("68 0F 0F 68 08 08 78 02 02 D2 04 02 15 2E 16 02 2A 34 23 40 16")
+FORMAT_8 = bytes.fromhex("68 0C 0C 68 08 08 69 08 31 3B 02 02 02 15 02 2A 34 16")
+COMPACT_8 = bytes.fromhex("68 0D 0D 68 08 08 79 31 3B 42 A6 D2 04 2E 16 34 23 4E 16")
 
 # What a script says instead of an answer.
 SILENCE = b""
@@ -44,10 +50,6 @@ def changed(frame: bytes, position: int, *values: int) -> bytes:
 
 
 ONE_TELEGRAM = changed(HEAT_1, len(HEAT_1) - 3, 0x0F)  # the same, and no more follows
-
-
-def decode(frame: LongFrame) -> Telegram:
-    return decode_telegram(frame)
 
 
 class Script:
@@ -70,6 +72,8 @@ class Script:
         probe: bool = False,
         maximum: int = 16,
     ) -> End:
+        memory = Memory() if memory is None else memory
+        decode = partial(decode_telegram, formats=memory.formats)
         readout = Readout(self.link, address, decode, memory=memory, probe=probe, maximum=maximum)
         readout.start(self.now)
         end: End | None = None
@@ -139,7 +143,7 @@ def test_after_a_fault_snd_nke_comes_first() -> None:
 def test_a_readout_that_was_broken_off_is_a_fault_too() -> None:
     memory = Memory(in_step=True)
     link = Link(Timing())
-    readout = Readout(link, 8, decode, memory=memory)
+    readout = Readout(link, 8, decode_telegram, memory=memory)
     readout.start(0.0)
     link.abandon(0.1)
     assert not memory.in_step
@@ -288,6 +292,72 @@ def test_damage_is_told_by_kind() -> None:
 def test_a_frame_that_holds_no_telegram_is_damage() -> None:
     short = bytes.fromhex("68 05 05 68 08 08 72 01 02 85 16")
     with pytest.raises(HeaderError):
-        decode(LongFrame(0x08, 8, 0x72, b"\x01\x02"))
+        decode_telegram(LongFrame(0x08, 8, 0x72, b"\x01\x02"))
     script = Script((NKE_8, E5), (REQ_8_FCB_1, short))
     assert failed(script.play()).trouble is Trouble.DAMAGED
+
+
+def values(end: End) -> list[str]:
+    return [str(record.value) for each in complete(end).telegrams for record in each.records]
+
+
+THREE = ["123.4", "567.8", "901.2"]
+
+
+def test_after_a_full_frame_a_meter_may_answer_in_compact_ones() -> None:
+    memory = Memory()
+    script = Script((NKE_8, E5), (REQ_8_FCB_1, FULL_8))
+    assert values(script.play(memory=memory)) == THREE
+    script.then((REQ_8_FCB_0, COMPACT_8))
+    assert values(script.play(memory=memory)) == THREE
+    script.then((REQ_8_FCB_1, COMPACT_8))
+    assert values(script.play(memory=memory)) == THREE
+
+
+def test_a_format_frame_is_no_answer_and_the_next_telegram_is_asked_for() -> None:
+    memory = Memory()
+    script = Script((NKE_8, E5), (REQ_8_FCB_1, FORMAT_8), (REQ_8_FCB_0, COMPACT_8))
+    end = complete(script.play(memory=memory, maximum=1))
+    assert len(end.telegrams) == 1
+    assert values(end) == THREE
+    # What this meter says first nobody can know: it is set back.
+    script.then((NKE_8, E5), (REQ_8_FCB_1, COMPACT_8))
+    assert values(script.play(memory=memory)) == THREE
+
+
+def test_a_compact_frame_of_a_format_that_is_not_known_is_a_failure_that_says_so() -> None:
+    memory = Memory()
+    script = Script((NKE_8, E5), (REQ_8_FCB_1, COMPACT_8))
+    end = failed(script.play(memory=memory))
+    assert end.trouble is Trouble.UNREADABLE
+    assert end.detail == (
+        "compact frame of format 3B31, which is not known yet: "
+        "no full frame and no format frame has told it"
+    )
+    # Another meter's formats are another meter's.
+    script.then((NKE_8, E5), (REQ_8_FCB_1, FULL_8))
+    complete(script.play(memory=Memory()))
+    script.then((NKE_8, E5), (REQ_8_FCB_1, COMPACT_8))
+    failed(script.play(memory=memory))
+
+
+def test_a_damaged_compact_frame_is_a_failure() -> None:
+    memory = Memory()
+    script = Script((NKE_8, E5), (REQ_8_FCB_1, FULL_8))
+    complete(script.play(memory=memory))
+    script.then((REQ_8_FCB_0, changed(COMPACT_8, 11, 0xD3)))
+    end = failed(script.play(memory=memory))
+    assert end.trouble is Trouble.UNREADABLE
+    assert "checksum A642" in end.detail
+
+
+def test_a_meter_that_sends_its_format_and_nothing_else_is_stopped() -> None:
+    script = Script((NKE_8, E5), (REQ_8_FCB_1, FORMAT_8), (REQ_8_FCB_0, FORMAT_8))
+    end = failed(script.play())
+    assert (end.trouble, end.detail) == (
+        Trouble.UNREADABLE,
+        "the meter sends its format again, and no data",
+    )
+    other = bytes.fromhex("68 08 08 68 08 08 69 04 7A FD 02 13 09 16")
+    script = Script((NKE_8, E5), (REQ_8_FCB_1, FORMAT_8), (REQ_8_FCB_0, other))
+    assert failed(script.play(maximum=1)).trouble is Trouble.UNREADABLE

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -8,6 +7,7 @@ import simplejson
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bridge.mbus.compact import checksum
 from bridge.mbus.frame import LongFrame, take_frame
 from bridge.mbus.record import decode_records
 from bridge.mbus.report import (
@@ -15,6 +15,9 @@ from bridge.mbus.report import (
     PlainDecimal,
     device_type_name,
     readable_value,
+    status_words,
+    to_answers,
+    to_csv_rows,
     to_dict,
     to_json,
     to_rows,
@@ -32,10 +35,12 @@ WATER = telegram_of("78563412 2D2C 07 07 05 00 0000 0413 C88F0800")
 def test_a_telegram_becomes_this_json() -> None:
     assert to_json(WATER) == (
         '{"control": "08", "address": 1, "ci": "72", "header": {"identification": "12345678", '
-        '"manufacturer": "KAM", "version": 7, "device_type": "water", "device_type_code": 7, '
+        '"manufacturer": "KAM", "maker": "Kamstrup", "model": null, "version": 7, '
+        '"device_type": "water", "device_type_code": 7, '
         '"access_number": 5, "status": 0, "configuration": "0000", "encryption": "none"}, '
-        '"records": [{"dib": "04", "vib": "13", "function": "instantaneous", "storage": 0, '
-        '"tariff": 0, "subunit": 0, "quantity": "volume", "unit": "m3", "value": 561.096, '
+        '"records": [{"key": "0413", "dib": "04", "vib": "13", "data": "C88F0800", '
+        '"function": "instantaneous", "storage": 0, "tariff": 0, "subunit": 0, '
+        '"quantity": "volume", "unit": "m3", "value": 561.096, '
         '"modifiers": [], "invalid": null}], "more_records_follow": false, '
         '"manufacturer_data": null, "errors": []}'
     )
@@ -103,7 +108,7 @@ def test_what_a_telegram_has_beside_data_is_there_only_if_it_has_it() -> None:
 def test_a_note_and_a_message_counter_are_told() -> None:
     junk = telegram_of("78563412 2D2C 07 07 05 00 FFFF 0413 01000000")
     assert to_dict(junk)["notes"] == ["configuration field FFFF, yet not encrypted"]
-    assert to_dict(replace(WATER, message_counter=7))["message_counter"] == 7
+    assert to_dict(WATER._replace(message_counter=7))["message_counter"] == 7
 
 
 def test_a_short_header_has_no_names() -> None:
@@ -111,6 +116,8 @@ def test_a_short_header_has_no_names() -> None:
     assert report["header"] == {
         "identification": None,
         "manufacturer": None,
+        "maker": None,
+        "model": None,
         "version": None,
         "device_type": None,
         "device_type_code": None,
@@ -146,13 +153,19 @@ def test_device_types_have_words() -> None:
         ("04 13 C8 8F 08 00", "561.096 m³"),
         ("02 5A 6D 00", "10.9 °C"),
         ("04 22 03 00 00 00", "3 h"),
-        ("04 22 30 00 00 00", "2 d"),
+        ("04 22 30 00 00 00", "48 h"),
+        ("04 23 30 00 00 00", "48 d"),
+        ("02 71 5A 00", "90 min"),
+        ("05 22 00 00 48 42", "180000 s"),  # a real says nothing of the meter's own unit
         ("01 74 20", "32 s"),
         ("04 20 00 00 00 00", "0 s"),
         ("02 FD 17 00 00", "0"),
         ("02 7C 02 57 50 D4 11", "4564 PW"),
         ("02 6C 3F 3C", "2025-12-31"),
-        ("0A 5A EE EE", "none: BCD EEEE"),
+        ("0C 78 78 56 04 00", "00045678"),
+        ("0D 7C 02 57 50 02 42 41", "AB PW"),
+        ("0A 5A EE EE", "no value: BCD digits EEEE"),
+        ("05 5B 00 00 C0 7F", "no value: NaN"),
     ],
 )
 def test_a_person_reads_a_value_with_a_usual_unit(record: str, text: str) -> None:
@@ -160,10 +173,215 @@ def test_a_person_reads_a_value_with_a_usual_unit(record: str, text: str) -> Non
     assert readable_value(decoded) == text
 
 
-def test_a_row_has_function_place_quantity_value_and_bytes() -> None:
+@pytest.mark.parametrize(
+    ("record", "text"),
+    [
+        ("0C 05 20 01 00 00", "12.0 kWh"),  # the meter counts 0.1 kWh
+        ("0C 07 23 01 00 00", "1230 kWh"),
+        ("04 04 00 00 00 00", "0.00 kWh"),
+        ("04 13 C0 8F 08 00", "561.088 m³"),
+        ("04 13 E0 8F 08 00", "561.120 m³"),
+        ("05 2B 00 00 48 42", "0.05 kW"),  # a real: its zeros say nothing
+        ("05 2B 00 00 00 00", "0 kW"),
+    ],
+)
+def test_a_number_has_the_digits_that_the_meter_has_in_every_unit(record: str, text: str) -> None:
+    (decoded,) = decode_records(bytes.fromhex(record)).records
+    assert readable_value(decoded) == text
+
+
+def test_a_row_has_bytes_meaning_and_value() -> None:
     telegram = telegram_of("78563412 2D2C 07 07 05 00 0000 D4 11 93 3C 01 00 00 00")
     (row,) = to_rows(telegram)
-    assert row == ("maximum", "3/1/0", "volume, backward", "0.001 m³", "D411933C01000000")
+    assert row == ("D411 933C 01000000", "maximum", "3", "1", "", "volume", "backward", "0.001 m³")
+
+
+def test_what_no_record_has_is_no_column() -> None:
+    (row,) = to_rows(WATER)
+    assert (row.storage, row.tariff, row.subunit, row.modifiers) == ("", "", "", "")
+
+
+# A volume of 100.000 m3 at the end of 2025, and what was used in each of the three months after.
+PROFILE = telegram_of(
+    "45331820 7452 0A 07 12 00 00008204 6C 3F3C  8C04 13 00001000  8D04 931F 08 72FE F302 A701 D100"
+)
+
+
+def test_the_values_of_a_profile_stand_below_it() -> None:
+    rows = to_rows(PROFILE)
+    assert [row.value for row in rows[1:3]] == ["100.000 m³", "4 values"]
+    assert [(row.modifiers, row.value) for row in rows[3:]] == [
+        ("2025-12-31", "100.000 m³"),
+        ("2026-01-31", "100.755 m³"),
+        ("2026-02-28", "101.178 m³"),
+        ("2026-03-31", "101.387 m³"),
+    ]
+    assert all(row.data == row.quantity == "" for row in rows[3:])
+
+
+def test_json_has_the_values_of_a_profile() -> None:
+    (profile,) = to_dict(PROFILE)["profiles"]
+    assert (profile["key"], profile["base"], profile["problems"]) == ("8D04931F", "8C0413", [])
+    assert profile["values"][1] == {
+        "time": "2026-01-31",
+        "value": Decimal("100.755"),
+        "invalid": None,
+    }
+
+
+def test_csv_has_a_line_for_each_record_and_each_value_of_a_profile() -> None:
+    rows = list(to_csv_rows(PROFILE, 2, "a.hex"))
+    assert len(rows) == 3 + 4
+    assert rows[1]._asdict() == {
+        "file": "a.hex",
+        "telegram": 2,
+        "address": 1,
+        "meter": "20183345-TST-0A-07",
+        "key": "8C0413",
+        "dib": "8C04",
+        "vib": "13",
+        "data": "00001000",
+        "function": "instantaneous",
+        "storage": 8,
+        "tariff": 0,
+        "subunit": 0,
+        "quantity": "volume",
+        "modifiers": "",
+        "value": "100.000",
+        "unit": "m3",
+        "invalid": "",
+        "time": "",
+    }
+    assert rows[2].value == "72FEF302A701D100"
+    assert rows[6]._replace(data=rows[2].data, value="", time="") == rows[2]._replace(value="")
+    assert (rows[6].data, rows[6].value, rows[6].time) == ("", "101.387", "2026-03-31")
+
+
+def test_csv_says_why_there_is_no_value() -> None:
+    (row,) = to_csv_rows(telegram_of("78563412 2D2C 07 07 05 00 0000 0C06DDDDDDDD"), 1)
+    assert (row.value, row.unit, row.invalid) == ("", "Wh", "BCD DDDDDDDD")
+
+
+def test_a_record_tells_its_summer_time_and_its_leading_zeros() -> None:
+    telegram = telegram_of(
+        "78563412 2D2C 07 07 05 00 0000046D 058E4933  046D 050E4933  0C78 78560400  0413 01000000"
+    )
+    summer, winter, number, volume = to_dict(telegram)["records"]
+    assert (summer["summer_time"], winter["summer_time"]) == (True, False)
+    assert (number["value"], number["text"]) == (45678, "00045678")
+    assert not {"summer_time", "text"} & set(volume)
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        (0x00, []),
+        (0x01, ["application busy"]),
+        (0x02, ["application error"]),
+        (0x03, ["abnormal condition or alarm"]),
+        (0x14, ["power low", "temporary error"]),
+        (0x88, ["permanent error", "manufacturer's bits 80"]),
+    ],
+)
+def test_the_status_byte_in_words(status: int, words: list[str]) -> None:
+    assert status_words(status) == words
+
+
+def test_the_manufacturers_bits_have_names_where_they_are_known() -> None:
+    names = {5: "valve closed", 7: "tamper"}
+    assert status_words(0xE4, names) == [
+        "power low",
+        "valve closed",
+        "tamper",
+        "manufacturer's bits 40",
+    ]
+    assert status_words(0x04, names) == ["power low"]
+
+
+# A Saia-Burgess ALE3, whose VIFEs behind FF name the phase, and whose VIF FF 13 is the tariff.
+PHASES = telegram_of("55000019 434C 16 02 05 00 0000  02FDC9FF01 DF00  01FF13 04  01FF14 00")
+
+
+def test_what_the_makers_own_codes_mean_stands_beside_them() -> None:
+    voltage, tariff, unknown = to_dict(PHASES)["records"]
+    assert voltage["modifiers"] == ["manufacturer VIFE 01"], "what selects it stays as it is"
+    assert voltage["own_meaning"] == {
+        "name": "",
+        "unit": None,
+        "value": None,
+        "invalid": None,
+        "modifiers": ["L1"],
+        "source": "sbc-ale3",
+    }
+    assert tariff["own_meaning"] == {
+        "name": "active tariff",
+        "unit": "",
+        "value": 4,
+        "invalid": None,
+        "modifiers": [],
+        "source": "sbc-ale3",
+    }
+    assert "own_meaning" not in unknown
+
+
+def test_what_the_makers_own_codes_mean_stands_in_brackets_in_the_table() -> None:
+    rows = [(row.quantity, row.modifiers, row.value) for row in to_rows(PHASES)]
+    assert rows == [
+        ("voltage", "manufacturer VIFE 01 (L1)", "223 V"),
+        ("manufacturer-specific (active tariff)", "manufacturer VIFE 13", "4"),
+        ("manufacturer-specific", "manufacturer VIFE 14", "0"),
+    ]
+
+
+def test_the_makers_unit_and_record_error_count_where_they_are_known() -> None:
+    # An ABB B23: VIF FF 59 is the frequency in 0.01 Hz; the last VIFE is a record error.
+    abb = telegram_of("78563412 4204 20 02 05 00 0000  02FFD900 8C13  02FFD915 0000")
+    assert [row.value for row in to_rows(abb)] == ["50.04 Hz", "no value: no data available"]
+    (frequency, missing) = to_dict(abb)["records"]
+    assert (frequency["own_meaning"]["value"], frequency["own_meaning"]["unit"]) == (
+        Decimal("50.04"),
+        "Hz",
+    )
+    assert missing["own_meaning"]["invalid"] == "no data available"
+
+
+def test_the_status_of_the_fixed_data_structure_has_other_bits() -> None:
+    assert status_words(0x07, fixed=True) == [
+        "binary counters",
+        "stored at a fixed date",
+        "power low",
+    ]
+
+
+def test_telegrams_of_one_answer_stand_together() -> None:
+    first = telegram_of("78563412 2D2C 07 07 05 00 0000 0413 01000000 1F")
+    last = telegram_of("78563412 2D2C 07 07 06 00 0000 0413 02000000")
+    other = telegram_of("79563412 2D2C 07 07 06 00 0000 0413 02000000")
+    assert to_answers([]) == []
+    assert to_answers([first, first, last, last]) == [[first, first, last], [last]]
+    assert to_answers([first, other]) == [[first], [other]]
+    moved = last._replace(address=2)
+    assert to_answers([first, moved]) == [[first], [moved]]
+
+
+def test_what_the_link_says_is_told() -> None:
+    user_data = bytes.fromhex("78563412 2D2C 07 07 05 00 0000")
+    assert (
+        to_dict(decode_telegram(LongFrame(0x38, 1, 0x72, user_data))).items()
+        >= {
+            "access_demand": True,
+            "data_flow_control": True,
+        }.items()
+    )
+    assert to_dict(decode_telegram(LongFrame(0x53, 1, 0x51, b"")))["from_master"] is True
+
+
+def test_a_format_frame_tells_its_records() -> None:
+    # EN 13757-3, G: one record, 0413.
+    block = bytes.fromhex("0413")
+    content = bytes((4,)) + checksum(block).to_bytes(2, "little") + block
+    report = to_dict(decode_telegram(LongFrame(8, 1, 0x69, content)))
+    assert report["format"] == {"signature": f"{checksum(block):04X}", "records": ["0413"]}
 
 
 def test_a_plain_decimal_is_a_decimal() -> None:
@@ -176,7 +394,8 @@ def test_whatever_a_telegram_holds_can_be_told(records: bytes) -> None:
     telegram = decode_telegram(LongFrame(8, 1, 0x78, records))
     report = simplejson.loads(to_json(telegram), use_decimal=True)
     rows = to_rows(telegram)
-    assert len(report["records"]) == len(rows) == len(telegram.records)
+    assert len(report["records"]) == len(telegram.records)
+    assert len(rows) == len(list(to_csv_rows(telegram, 1))) >= len(telegram.records)
     for record, entry in zip(telegram.records, report["records"], strict=True):
         if isinstance(record.value, Decimal):
             assert entry["value"] == record.value

@@ -5,6 +5,8 @@ from __future__ import annotations
 from decimal import Decimal
 
 import pytest
+from cryptography.hazmat.primitives.ciphers.algorithms import AES128
+from cryptography.hazmat.primitives.cmac import CMAC
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -105,6 +107,21 @@ def test_a_short_header_wants_to_know_whose_telegram_it_is() -> None:
     assert decode_telegram(frame, key).security is Security.UNSUPPORTED
     telegram = decode_telegram(frame, key, meter=SecondaryAddress("12345678", "ELS", 0x33, 3))
     assert values(telegram) == GAS_VALUES
+    # A part of its address would make a vector that fits nobody.
+    telegram = decode_telegram(frame, key, meter=SecondaryAddress("12345678"))
+    assert telegram.security is Security.UNSUPPORTED
+    assert "which a short header does not tell" in telegram.errors[0].reason
+
+
+def test_mode_7_with_a_short_header_wants_to_know_it_too() -> None:
+    frame = frame_of(HEAT_7)
+    inner = frame.data[16:]
+    # The header without its address. The code was made over the long one, so it is left away.
+    data = bytes.fromhex("07 00 28 20 D2040000 7A") + inner[9:]
+    unknown = decode_telegram(LongFrame(8, 3, 0x90, data), DOUBLED)
+    assert unknown.errors[0].reason == "the address is missing"
+    meter = SecondaryAddress("51000902", "TST", 0x21, 4)
+    assert values(decode_telegram(LongFrame(8, 3, 0x90, data), DOUBLED, meter=meter)) == HEAT_VALUES
 
 
 def test_the_initial_vector_begins_with_the_manufacturer() -> None:
@@ -153,15 +170,44 @@ def test_a_key_does_not_hinder_the_reading_of_a_plain_telegram() -> None:
     assert len(telegram.records) == 1
 
 
-@pytest.mark.parametrize("mode", [1, 2, 3, 4, 8, 9, 10, 13, 15])
-def test_another_mode_is_named_and_not_read(mode: int) -> None:
-    header = encode_header(
-        SecondaryAddress("12345678", "KAM", 1, 4), configuration=mode << 8 | 0x10
-    )
-    telegram = decode_telegram(LongFrame(8, 1, 0x72, header + bytes(range(100, 116))))
+@pytest.mark.parametrize(
+    ("mode", "method"),
+    [
+        (1, "the manufacturer's own"),
+        (2, "DES-CBC"),
+        (3, "DES-CBC with the header as vector"),
+        (4, "AES-128-CBC without a vector"),
+        (8, "AES-128-CTR"),
+        (9, "AES-128-GCM"),
+        (10, "AES-128-CCM"),
+        (13, "TLS"),
+        (15, "specific usage"),
+    ],
+)
+@pytest.mark.parametrize("key", [None, DOUBLED])
+def test_another_mode_is_named_and_not_read(mode: int, method: str, key: bytes | None) -> None:
+    meter = SecondaryAddress("12345678", "KAM", 1, 4)
+    header = encode_header(meter, 7, 0x10, configuration=mode << 8 | 0x10)
+    telegram = decode_telegram(LongFrame(8, 1, 0x72, header + bytes(range(100, 116))), key)
     assert telegram.security is Security.UNSUPPORTED
     assert telegram.encryption == f"mode {mode}"
+    assert telegram.errors[0].reason == f"security mode {mode} ({method}) is not supported"
+    assert telegram.header is not None
+    assert (telegram.header.address, telegram.header.status) == (meter, 0x10)
+
+
+@pytest.mark.parametrize("mode", [6, 11, 12, 14])
+def test_a_reserved_mode_has_no_name(mode: int) -> None:
+    header = encode_header(SecondaryAddress("12345678", "KAM", 1, 4), configuration=mode << 8)
+    telegram = decode_telegram(LongFrame(8, 1, 0x72, header + bytes(range(100, 116))))
     assert telegram.errors[0].reason == f"security mode {mode} is not supported"
+
+
+def test_the_mode_has_five_bits() -> None:
+    # Mode 21 is 5 in its four lowest bits: no mode 5, and nothing that was ever defined.
+    header = encode_header(SecondaryAddress("12345678", "KAM", 1, 4), configuration=0x1510)
+    telegram = decode_telegram(LongFrame(8, 1, 0x72, header + bytes(range(100, 116))), DOUBLED)
+    assert telegram.encryption == "mode 21"
 
 
 def test_fewer_blocks_than_announced_are_told() -> None:
@@ -223,6 +269,75 @@ def test_an_authentication_code_of_another_length_than_announced_is_not_believed
     data[3] = 0x24  # MCL: a code of 4 bytes, where 8 follow
     telegram = decode_telegram(LongFrame(8, 3, 0x90, bytes(data)), DOUBLED)
     assert telegram.security is Security.NOT_AUTHENTIC
+
+
+def test_an_authentication_code_that_is_announced_and_missing_is_not_believed() -> None:
+    frame = frame_of(HEAT_7)
+    data = bytes((7,)) + frame.data[1:8] + frame.data[16:]
+    telegram = decode_telegram(LongFrame(8, 3, 0x90, data), DOUBLED)
+    assert telegram.security is Security.NOT_AUTHENTIC
+
+
+@pytest.mark.parametrize(
+    ("announced", "length"), [(0x23, 2), (0x24, 4), (0x25, 8), (0x26, 12), (0x27, 16)]
+)
+def test_an_authentication_code_may_be_cut_to_every_length_of_the_standard(
+    announced: int, length: int
+) -> None:
+    content = frame_of(HEAT_7).data[16:]
+    counter = bytes.fromhex("D2040000")
+    # Not by our own code: the whole CMAC over MCL, counter and content, by the library.
+    cmac = CMAC(AES128(bytes.fromhex("E252D6999952E30C1E2CD39396FBE8EE")))
+    cmac.update(bytes((announced,)) + counter + content)
+    code = cmac.finalize()[:length]
+    layer = bytes((7 + length, 0x00, 0x2C, announced)) + counter + code
+    telegram = decode_telegram(LongFrame(8, 3, 0x90, layer + content), DOUBLED)
+    assert values(telegram) == HEAT_VALUES
+    wrong = layer[:-1] + bytes((layer[-1] ^ 1,))
+    telegram = decode_telegram(LongFrame(8, 3, 0x90, wrong + content), DOUBLED)
+    assert telegram.security is Security.NOT_AUTHENTIC
+
+
+@pytest.mark.parametrize("announced", [0x20, 0x28, 0x29])
+def test_another_authentication_than_by_cmac_is_said(announced: int) -> None:
+    data = bytearray(frame_of(HEAT_7).data)
+    data[3] = announced
+    telegram = decode_telegram(LongFrame(8, 3, 0x90, bytes(data)), DOUBLED)
+    assert telegram.security is Security.UNSUPPORTED
+    assert telegram.errors[0].reason == "another authentication than AES-CMAC"
+
+
+def test_a_key_version_stands_before_the_blocks() -> None:
+    content = bytearray(decode_afl(frame_of(HEAT_7).data).content)
+    content[13] |= 0x40  # CFE: V
+    content[14:14] = b"\x01"
+    data = bytes.fromhex("07 00 28 20 D2040000") + content
+    assert values(decode_telegram(LongFrame(8, 3, 0x90, data), DOUBLED)) == HEAT_VALUES
+
+
+def test_a_plain_telegram_with_an_authentication_code_is_checked_where_there_is_a_key() -> None:
+    inner = b"\x72" + encode_header(SecondaryAddress("51000902", "TST", 0x21, 4))
+    inner += bytes.fromhex("01 13 07")
+    counter = bytes.fromhex("D2040000")
+    cmac = CMAC(AES128(bytes.fromhex("E252D6999952E30C1E2CD39396FBE8EE")))
+    cmac.update(b"\x25" + counter + inner)
+    layer = bytes.fromhex("0F 00 2C 25") + counter + cmac.finalize()[:8]
+    telegram = decode_telegram(LongFrame(8, 3, 0x90, layer + inner), DOUBLED)
+    assert values(telegram) == ["0.007 m3"]
+    assert (telegram.notes, telegram.message_counter) == ((), 1234)
+    changed = inner[:-1] + b"\x08"
+    telegram = decode_telegram(LongFrame(8, 3, 0x90, layer + changed), DOUBLED)
+    assert (telegram.security, telegram.records) == (Security.NOT_AUTHENTIC, ())
+
+
+def test_junk_that_announces_more_blocks_than_there_are_is_no_encryption() -> None:
+    records = bytes.fromhex("0C13 56341200 0B3B 120000 025A 1501 025E C800")
+    for configuration in (0x05F0, 0x07F0):
+        meter = SecondaryAddress("12345678", "KAM", 1, 4)
+        data = encode_header(meter, configuration=configuration) + records
+        telegram = decode_telegram(LongFrame(8, 1, 0x72, data))
+        assert telegram.security is Security.PLAIN
+        assert len(telegram.records) == 4
 
 
 def test_a_plain_telegram_with_an_authentication_code_is_read_with_a_note() -> None:
