@@ -66,6 +66,7 @@ EXPECTED = {
     "mbus-bacnet simulate --pty --baudrate 9600 telegram.hex": "A pseudo terminal has no parity",
     f"mbus-bacnet decode {FRAME}": "0.135 m³",
     "mbus-bacnet decode telegram.hex --format json": '"value": 28504.27',
+    "mbus-bacnet decode recordings/ --format csv > records.csv": "",
 }
 
 
@@ -146,6 +147,9 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
         probe.bind(("127.0.0.1", 0))
         made = Reader(folder, probe.getsockname()[1])
     (folder / "telegram.hex").write_bytes((ROOT / "tests/vectors/gas.hex").read_bytes())
+    (folder / "recordings").mkdir()
+    for path in (ROOT / "tests/vectors").glob("heat-*.hex"):
+        (folder / "recordings" / path.name).write_bytes(path.read_bytes())
     try:
         simulate = ["simulate", "--baudrate", "38400"]
         _, said = made.start([*simulate, "--port", "0"], "Ctrl-C ends it.")
@@ -198,7 +202,12 @@ def test_the_scripts_are_there_and_are_bash(script: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", [each for each in EXPECTED if kind(each) in ("read", "check", "decode", "browse")]
+    "command",
+    [
+        each
+        for each in EXPECTED
+        if kind(each) in ("read", "check", "decode", "browse") and " > " not in each
+    ],
 )
 def test_a_command_of_the_page_does_what_it_says(
     reader: Reader, bridge: None, command: str
@@ -224,9 +233,18 @@ def test_a_simulation_of_the_page_runs(reader: Reader, command: str) -> None:
     reader.end(process)
 
 
-def test_the_schema_is_written_to_the_file_that_the_page_names(reader: Reader) -> None:
-    (command,) = [each for each in EXPECTED if kind(each) == "schema"]
-    shell = f'mbus-bacnet() {{ "{sys.executable}" -m bridge "$@"; }}; {command}'
+@pytest.mark.parametrize(
+    ("command", "file", "holds"),
+    [
+        ("schema", "mbus-bacnet.schema.json", '"$schema"'),
+        ("decode", "records.csv", "recordings/heat-cooling.hex,1,3,"),
+    ],
+)
+def test_a_file_is_written_that_the_page_names(
+    reader: Reader, command: str, file: str, holds: str
+) -> None:
+    (line,) = [each for each in EXPECTED if kind(each) == command and each.endswith(f"> {file}")]
+    shell = f'mbus-bacnet() {{ "{sys.executable}" -m bridge "$@"; }}; {line}'
     subprocess.run(
         ["bash", "-c", shell],
         cwd=reader.folder,
@@ -234,8 +252,7 @@ def test_the_schema_is_written_to_the_file_that_the_page_names(reader: Reader) -
         timeout=PATIENCE,
         check=True,
     )
-    written = (reader.folder / "mbus-bacnet.schema.json").read_text(encoding="utf-8")
-    assert '"$schema"' in written
+    assert holds in (reader.folder / file).read_text(encoding="utf-8")
 
 
 def test_the_sample_is_a_site_as_it_stands(tmp_path: Path) -> None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from bridge.config.keys import read_key
+from bridge.config.keys import KeyTextError, read_key
 from bridge.config.model import Key
-from bridge.config.values import BAUDRATES, Parity
+from bridge.config.values import BAUDRATES, Parity, format_duration, parse_duration
 
 
 class Format(StrEnum):
@@ -18,11 +20,38 @@ class Format(StrEnum):
     JSON = "json"
 
 
+class TelegramFormat(StrEnum):
+    """How telegrams are shown."""
+
+    TEXT = "text"
+    JSON = "json"
+    CSV = "csv"
+    XML = "xml"
+
+
 def _baudrate(value: int) -> int:
     if value not in BAUDRATES:
         choices = ", ".join(str(rate) for rate in BAUDRATES)
         raise typer.BadParameter(f"{value} is no M-Bus baud rate; choose one of {choices}.")
     return value
+
+
+def _seconds(lowest: float, highest: float) -> Callable[[str], float]:
+    """A reader of durations: ``5s``, ``500ms``; a number alone is seconds."""
+
+    def read(text: str) -> float:
+        plain = re.fullmatch(r"[0-9]{1,9}(\.[0-9]+)?", text)
+        seconds = float(text) if plain else parse_duration(text)
+        if seconds is None:
+            raise typer.BadParameter(f"{text!r} is no duration; write it like 5s, 500ms or 2.")
+        if not lowest <= seconds <= highest:
+            raise typer.BadParameter(
+                f"{text} is too {'short' if seconds < lowest else 'long'}; choose "
+                f"{format_duration(lowest)} to {format_duration(highest)}."
+            )
+        return seconds
+
+    return read
 
 
 Config = Annotated[Path, typer.Argument(metavar="CONFIG", help="The site's YAML file.")]
@@ -64,10 +93,10 @@ Timeout = Annotated[
     float | None,
     typer.Option(
         "--timeout",
-        metavar="SECONDS",
-        min=0.01,
-        max=60,
-        help="Seconds to wait for an answer to begin; the standard's, by the baud rate, if unset.",
+        metavar="TIME",
+        parser=_seconds(0.01, 60),
+        help="How long to wait for an answer to begin, like 5s or 500ms; the standard's time, by "
+        "the baud rate, if unset.",
     ),
 ]
 
@@ -75,16 +104,20 @@ Latency = Annotated[
     float | None,
     typer.Option(
         "--latency",
-        metavar="SECONDS",
-        min=0,
-        max=60,
-        help="Seconds that converter, gateway and network add, there and back; the usual for such "
-        "a port, if unset.",
+        metavar="TIME",
+        parser=_seconds(0, 60),
+        help="What converter, gateway and network add, there and back, like 200ms; the usual for "
+        "such a port, if unset.",
     ),
 ]
 
 FormatOption = Annotated[
     Format, typer.Option("--format", "-f", metavar="text|json", help="What stdout shows.")
+]
+
+TelegramFormatOption = Annotated[
+    TelegramFormat,
+    typer.Option("--format", "-f", metavar="text|json|csv|xml", help="What stdout shows."),
 ]
 
 KeyFile = Annotated[
@@ -99,4 +132,11 @@ def key_of(path: Path | None) -> bytes | None:
     Raises:
         KeyTextError: it cannot be read, or is no key.
     """
-    return None if path is None else read_key(Key(file=path))
+    if path is None:
+        return None
+    try:
+        return read_key(Key(file=path))
+    except KeyTextError as error:
+        if str(path) in str(error):
+            raise
+        raise KeyTextError(f"the key file {path} is of no use: {error}") from None

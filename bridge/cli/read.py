@@ -7,23 +7,23 @@ import asyncio
 from bridge.cli.options import (
     Address,
     Baudrate,
-    Format,
-    FormatOption,
     KeyFile,
     Latency,
     ParityOption,
     Port,
+    TelegramFormat,
+    TelegramFormatOption,
     Timeout,
     key_of,
 )
-from bridge.cli.telegrams import show
+from bridge.cli.telegrams import Recording, show
 from bridge.config.values import Parity
 from bridge.errors import BridgeError
 from bridge.mbus.address import SecondaryAddress, parse_address
 from bridge.mbus.link import Link, Timing
 from bridge.mbus.readout import Complete, Failed, Trouble
 from bridge.polling.session import read_meter, usual_latency
-from bridge.transport import Transport, TransportLostError, make_transport
+from bridge.transport import Transport, TransportLostError, TransportOpenError, make_transport
 
 
 class ReadError(BridgeError):
@@ -31,14 +31,20 @@ class ReadError(BridgeError):
 
 
 _REMEDIES = {
-    Trouble.NO_ANSWER: "check its address, the baud rate (--baudrate) and the parity (--parity), "
-    "and that it is connected; slow meters and gateways need --timeout",
-    Trouble.DAMAGED: "check the parity (--parity) and the baud rate, the wiring, and whether two "
-    "meters share this address",
+    Trouble.NO_ANSWER: "check its address, {line}, and that it is connected; slow meters need "
+    "--timeout, slow gateways --latency",
+    Trouble.DAMAGED: "check {line}, the wiring, and whether two meters share this address",
     Trouble.FOREIGN_METER: "read it by its own secondary address",
     Trouble.BUSY: "try again later: battery meters answer only so often",
     Trouble.APPLICATION_ERROR: "try again; if it stays so, the meter may need to be reset",
 }
+
+_LINE = "the baud rate (--baudrate) and the parity (--parity)"
+# A transparent gateway is told neither: to us the rate is how long an answer takes.
+_LINE_OF_A_GATEWAY = (
+    "the baud rate and the parity that the gateway itself is set to (--baudrate and --parity do "
+    "not reach it)"
+)
 
 
 def read(
@@ -49,7 +55,7 @@ def read(
     timeout: Timeout = None,
     latency: Latency = None,
     key: KeyFile = None,
-    format: FormatOption = Format.TEXT,
+    format: TelegramFormatOption = TelegramFormat.TEXT,
 ) -> None:
     """Read one meter and show every telegram of its answer.
 
@@ -65,14 +71,19 @@ def read(
     meter_key = key_of(key)
     try:
         end = asyncio.run(_read(transport, Link(timing), meter, meter_key))
+    except TransportOpenError as error:
+        remedy = error.remedy.replace("write `parity: none`", "say --parity none")
+        raise ReadError(f"{error.port}: {error.problem}. {remedy}") from error
     except TransportLostError as error:
         raise ReadError(
             f"{error}; does another program use the bus, a bridge perhaps? Most gateways take one "
             "client at a time"
         ) from error
     if isinstance(end, Failed):
-        raise ReadError(f"{address} on {transport.name}: {end.detail}; {_REMEDIES[end.trouble]}")
-    show(end.telegrams, format)
+        line = _LINE_OF_A_GATEWAY if port.startswith("tcp://") else _LINE
+        remedy = _REMEDIES[end.trouble].format(line=line)
+        raise ReadError(f"{address} on {transport.name}: {end.detail}; {remedy}")
+    show([Recording(end.telegrams)], format)
 
 
 async def _read(

@@ -2,63 +2,223 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import csv
+import io
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import Any, NamedTuple
 
-from bridge.cli.options import Format
+import simplejson
+
+from bridge.cli.options import TelegramFormat
 from bridge.cli.output import Rows, out, say, write
-from bridge.mbus.address import manufacturer_name
-from bridge.mbus.report import device_type_name, to_json, to_rows
+from bridge.cli.summary import Summary
+from bridge.mbus.address import SecondaryAddress, manufacturer_name
+from bridge.mbus.makers import maker_name, model_name, status_bits
+from bridge.mbus.normalized import to_xml
+from bridge.mbus.profile import Profile, unfold
+from bridge.mbus.report import (
+    CsvRow,
+    TextRow,
+    device_type_name,
+    is_fixed,
+    status_words,
+    to_answers,
+    to_csv_rows,
+    to_dict,
+    to_rows,
+)
 from bridge.mbus.security import Security
 from bridge.mbus.telegram import Telegram
 
 
-def show(telegrams: Iterable[Telegram], format: Format) -> None:
-    """Print each telegram: a table, or one JSON object a line."""
-    shown = tuple(telegrams)
-    for number, telegram in enumerate(shown):
-        if format is Format.JSON:
-            write(to_json(telegram))
-            continue
-        if number:
-            out.print()
-        _show_text(telegram)
-    if any(telegram.security is Security.NO_KEY for telegram in shown):
+class Recording(NamedTuple):
+    """Telegrams that came from one place; ``problems`` are those of the place itself.
+
+    ``file`` is its name, empty where it needs none.
+    """
+
+    telegrams: Sequence[Telegram]
+    file: str = ""
+    problems: Sequence[str] = ()
+
+
+class _Part(NamedTuple):
+    """A telegram, and its place in the answer: ``number`` 1 to ``total``.
+
+    ``profiles`` are those of the whole answer.
+    """
+
+    telegram: Telegram
+    number: int
+    total: int
+    profiles: Sequence[Profile]
+
+
+def show(
+    recordings: Sequence[Recording], format: TelegramFormat, summary: Summary | None = None
+) -> None:
+    """Print telegrams, and at the end the summary.
+
+    Text is a table for each telegram. JSON is one object a line for each telegram, or for each file
+    where there is a summary. CSV and XML are one file and one document of all.
+    """
+    telegrams = [telegram for each in recordings for telegram in each.telegrams]
+    parts = _parts(to_answers(telegrams))
+    files = [(each, list(islice(parts, len(each.telegrams)))) for each in recordings]
+    match format:
+        case TelegramFormat.TEXT:
+            _show_text(files, summary)
+        case TelegramFormat.JSON:
+            _show_json(files, summary)
+        case TelegramFormat.CSV:
+            _show_csv(files)
+        case TelegramFormat.XML:
+            _show_xml(files)
+    if summary is not None and format in (TelegramFormat.CSV, TelegramFormat.XML):
+        for line in summary.to_lines(out.width):
+            say(line)
+    if any(telegram.security is Security.NO_KEY for telegram in telegrams):
         say("This meter encrypts: name the file with its key, --key FILE.")
 
 
-def _show_text(telegram: Telegram) -> None:
-    out.print(_headline(telegram))
-    if telegram.application_error is not None:
-        out.print(f"  application error: {telegram.application_error}")
-    if telegram.alarm is not None:
-        out.print(f"  alarm flags: {telegram.alarm.hex(' ').upper()}")
+def _parts(answers: Sequence[Sequence[Telegram]]) -> Iterator[_Part]:
+    for answer in answers:
+        profiles = unfold([record for telegram in answer for record in telegram.records])
+        for number, telegram in enumerate(answer, 1):
+            yield _Part(telegram, number, len(answer), profiles)
+
+
+_Files = Sequence[tuple[Recording, Sequence[_Part]]]
+
+
+def _show_text(files: _Files, summary: Summary | None) -> None:
+    begun = False
+    for recording, parts in files:
+        for n, part in enumerate(parts):
+            if begun:
+                out.print()
+            begun = True
+            if recording.file and not n:
+                out.print(f"{recording.file}:", style="bold")
+            _show_table(part)
+    if summary is not None:
+        if begun:
+            out.print()
+        for line in summary.to_lines(out.width):
+            out.print(line)
+
+
+def _show_json(files: _Files, summary: Summary | None) -> None:
+    for recording, parts in files:
+        reports = [_part_as_json(part) for part in parts]
+        if summary is not None:
+            problems = list(recording.problems)
+            _write_json({"file": recording.file, "telegrams": reports, "problems": problems})
+            continue
+        for report in reports:
+            _write_json({"file": recording.file, **report} if recording.file else report)
+    if summary is not None:
+        _write_json({"summary": summary.to_dict()})
+
+
+def _part_as_json(part: _Part) -> dict[str, Any]:
+    report = to_dict(part.telegram, part.profiles)
+    if part.total > 1:
+        report |= {"telegram": part.number, "telegrams": part.total}
+    return report
+
+
+def _write_json(report: dict[str, Any]) -> None:
+    write(simplejson.dumps(report, use_decimal=True, ensure_ascii=False))
+
+
+def _show_csv(files: _Files) -> None:
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(CsvRow._fields)
+    for recording, parts in files:
+        place = f"{recording.file}: " if recording.file else ""
+        for number, part in enumerate(parts, 1):
+            writer.writerows(to_csv_rows(part.telegram, number, recording.file, part.profiles))
+            for line in _not_in_the_table(part.telegram):
+                say(f"{place}telegram {number}: {line}")
+    write(text.getvalue())
+
+
+def _show_xml(files: _Files) -> None:
+    named = any(recording.file for recording, _ in files)
+    answers: list[list[Telegram]] = []
+    names: list[str] = []
+    for recording, parts in files:
+        for part in parts:
+            if part.number == 1:
+                answers.append([])
+                names.append(recording.file)
+            answers[-1].append(part.telegram)
+    if answers or named:
+        write(to_xml(answers, names if named else ()))
+
+
+def _show_table(part: _Part) -> None:
+    telegram = part.telegram
+    place = f", telegram {part.number} of {part.total}" if part.total > 1 else ""
+    out.print(_headline(telegram) + place)
     if telegram.records:
-        rows = Rows("function", "st/ta/su", "quantity", "value", "bytes")
-        for row in to_rows(telegram):
+        rows = Rows(*("bytes" if name == "data" else name for name in TextRow._fields))
+        for row in to_rows(telegram, part.profiles):
             rows.add(*row)
         rows.show()
+    if telegram.format is not None:
+        heads = " ".join(head.hex().upper() for head in telegram.format.heads)
+        out.print(f"format {telegram.format}: {heads}")
     if telegram.manufacturer_data:
         out.print(f"manufacturer data: {telegram.manufacturer_data.hex(' ').upper()}")
     if telegram.more_records_follow:
         out.print("more records follow in the next telegram")
     for note in telegram.notes:
         out.print(f"note: {note}")
-    for error in telegram.errors:
-        out.print(f"not decoded: {error}", style="red")
+    for line in _not_in_the_table(telegram):
+        out.print(line, style="red")
+
+
+def _not_in_the_table(telegram: Telegram) -> list[str]:
+    """What a telegram says instead of records, and what of it could not be read."""
+    if telegram.application_error is not None:
+        data = telegram.application_error.data.hex(" ").upper()
+        return [f"{telegram.application_error}{', with ' if data else ''}{data}"]
+    if telegram.alarm is not None:
+        return [f"alarm flags: {telegram.alarm.hex(' ').upper()}"]
+    return [f"not decoded: {error}" for error in telegram.errors]
 
 
 def _headline(telegram: Telegram) -> str:
     words = [f"address {telegram.address}", f"CI {telegram.ci:02X}"]
+    if telegram.from_master:
+        words.append("from a master")
+    if telegram.access_demand:
+        words.append("ACD (class 1 data wait)")
+    if telegram.data_flow_control:
+        words.append("DFC (takes no more data)")
     header = telegram.header
     if header is not None:
-        if (meter := header.address) is not None:
-            words.insert(0, str(meter))
-            if meter.manufacturer is not None:
-                words.append(manufacturer_name(meter.manufacturer))
-            if meter.device_type is not None:
-                words.append(device_type_name(meter.device_type))
+        if header.address is not None:
+            words = [str(header.address), *words, *_meter(header.address)]
         words.append(f"access number {header.access_number}")
-        words.append(f"status {header.status:02X}")
+        own = status_bits(header.address)
+        says = status_words(header.status, own, fixed=is_fixed(telegram))
+        words.append(f"status {header.status:02X}" + (f" ({', '.join(says)})" if says else ""))
         if telegram.encryption != "none":
             words.append(f"encryption: {telegram.encryption}, {telegram.security.value}")
     return ", ".join(words)
+
+
+def _meter(address: SecondaryAddress) -> Iterator[str]:
+    """Who made it, which model it is where that is known, and what it measures."""
+    if address.manufacturer is not None:
+        code = manufacturer_name(address.manufacturer)
+        yield maker_name(code) or code
+    if (model := model_name(address)) is not None:
+        yield model
+    if address.device_type is not None:
+        yield device_type_name(address.device_type)

@@ -22,7 +22,7 @@ from typing import Any
 
 from bridge.mbus.dif import FILLER, LENGTHS, DataField, is_bcd
 from bridge.mbus.record import DataRecord, RecordHeader, Records, decode_records, walk
-from bridge.mbus.values import Value, decode_date_f, decode_date_g, decode_value
+from bridge.mbus.values import Value, decode_date_g, decode_value, usual_date_f
 from bridge.mbus.vif import EXACT, Coding
 
 _Place = tuple[int, int]  # first byte of the data of a record, and the one behind the last
@@ -122,7 +122,7 @@ class Layout:
         reasons: tuple[str | None, ...] = self._all_valid
         if gaps:
             values, reasons = self._look_closer(data, gaps, values)
-        rows = zip(self._headers, self._cut(data), self._sort(values), reasons, strict=True)
+        rows = zip(self._headers, self._cut(data), self._sort(values), reasons, strict=False)
         own = None if self._own_data_at is None else data[self._own_data_at :]
         return _new_records((tuple(map(DataRecord, rows)), (), own, self._more_records_follow))
 
@@ -190,12 +190,12 @@ def _reserved(header: RecordHeader) -> int | None:
 
 
 def _reader(header: RecordHeader) -> Callable[[bytes], Value]:
-    """How the data of such a record are read by themselves; None where there is no value."""
+    """How the data of such a record are read by themselves; None where one has to look closer."""
     if header.meaning.error is None and header.meaning.coding in (Coding.DATE, Coding.TIME_POINT):
         if header.data_field is DataField.INT16:
             return _date_g
         if header.data_field is DataField.INT32 and header.meaning.coding is Coding.TIME_POINT:
-            return lambda data: decode_date_f(data)[0]
+            return usual_date_f
     return lambda data: decode_value(header.data_field, data, header.meaning)[0]
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from bridge.mbus.address import SecondaryAddress, encode_secondary
+from bridge.mbus.address import SecondaryAddress, decode_secondary, encode_secondary
 from bridge.mbus.compact import CompactError, Format, Formats, decode_format, expand
 from bridge.mbus.control import (
     ACD,
     CI_FIXED,
+    CI_RESPONSE_LONG,
     CI_REVERSED_FIXED,
     DFC,
     DIRECTION,
@@ -185,10 +186,28 @@ def decode_telegram(
         TelegramError: the frame ends within a layer or the header.
         KeyLengthError: the key has not 16 bytes.
     """
+    if key is None and (usual := _decode_usual(frame, formats)) is not None:
+        return usual
     content = ci_row(frame.ci).content
     if content is not Content.EXTENDED_LINK and content is not Content.AUTHENTICATION:
         return _decode(frame, key, meter, formats, None)
     return _decode_layers(frame, key, meter, formats)
+
+
+_LONG = HeaderKind.LONG.value
+
+
+def _decode_usual(frame: LongFrame, formats: Formats | None) -> Telegram | None:
+    """What nearly every meter sends: records behind a long header, and nothing is encrypted."""
+    control, address, ci, data = frame
+    if ci != CI_RESPONSE_LONG or control & DIRECTION or len(data) < _LONG or data[10] or data[11]:
+        return None
+    found = read_records(data, _LONG)
+    if formats is not None:
+        formats.learn_from(found)
+    header = Header(decode_secondary(data[:8]), data[8], data[9], 0)
+    records, errors, own, more = found
+    return Telegram(control, address, ci, header, records, more, own, errors)
 
 
 def _decode_layers(
@@ -422,7 +441,7 @@ def _is_plain(
     try:
         match content:
             case Content.RECORDS:
-                return is_credible(decode_records(data, offset), opened.doubt)
+                return is_credible(read_records(data, offset), opened.doubt)
             case Content.COMPACT:
                 expand(data[offset:], formats)
             case Content.FORMAT:

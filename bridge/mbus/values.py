@@ -191,9 +191,6 @@ def decode_bcd(data: bytes, *, signed: bool = True) -> tuple[Decimal | None, str
 
 
 _REAL = struct.Struct("<f")
-_MOST_DIGITS = 9
-_FEW_DIGITS = range(1, _MOST_DIGITS + 1)
-_REAL_DIGITS = range(6, _MOST_DIGITS + 1)
 _SMALLEST_NORMAL_REAL = 1.1754943508222875e-38  # IEEE 754, binary32
 
 
@@ -207,17 +204,23 @@ def decode_real(data: bytes) -> tuple[Decimal | None, str | None]:
     (real,) = _REAL.unpack(data)
     if not math.isfinite(real):
         return None, "NaN" if math.isnan(real) else "infinite"
-    # Every decimal of 6 digits survives binary32, and 9 tell any two reals apart; only subnormal
-    # ones hold fewer.
-    for digits in _REAL_DIGITS if abs(real) >= _SMALLEST_NORMAL_REAL else _FEW_DIGITS:
-        text = f"{real:.{digits}g}"
-        if digits == _MOST_DIGITS or _REAL.pack(float(text)) == data:
-            break
+    text = _shortest(real, data)
     number = Decimal(text)
     # A large one comes as 1.23e+08, and shall not read like that.
     if "e+" in text and exponent_of(number) > 0:
         return EXACT.quantize(number, Decimal(1)), None
     return number, None
+
+
+def _shortest(real: float, data: bytes) -> str:
+    """The decimal with the fewest digits that is nearest to no other real than this one."""
+    # Every decimal of 6 digits survives binary32, and 9 tell any two reals apart; only subnormal
+    # ones hold fewer.
+    for digits in range(6 if abs(real) >= _SMALLEST_NORMAL_REAL else 1, 9):
+        text = f"{real:.{digits}g}"
+        if _REAL.pack(float(text)) == data:
+            return text
+    return f"{real:.9g}"
 
 
 def decode_text(data: bytes) -> str:
@@ -287,17 +290,29 @@ def decode_date_f(
 
     The summer time bit says only which clock the meter shows; the value is that clock's.
     """
+    value = usual_date_f(data)
+    if value is not None:
+        return value, None
     minute, hour, low, high = data
     if minute & _INVALID:
         return None, "marked invalid"
-    digits, hundreds = high >> 4 << 3 | low >> 5, hour >> 5 & 3
-    year, hour, minute = _century(digits, hundreds), hour & 0x1F, minute & 0x3F
-    # Nearly all are like this; what is not takes the long way.
-    month, day = high & 0x0F, low & 0x1F
-    if digits <= _LAST_YEAR and 1 <= month <= 12 and 1 <= day <= 28 and hour < 24 and minute < 60:
-        return datetime.datetime(year, month, day, hour, minute), None
+    year = _century(high >> 4 << 3 | low >> 5, hour >> 5 & 3)
     date, reason = _date(low, high, year)
-    return _date_time(date, reason, hour, minute, None)
+    return _date_time(date, reason, hour & 0x1F, minute & 0x3F, None)
+
+
+def usual_date_f(data: bytes) -> datetime.datetime | None:
+    """Type F where it is one point in time, on a day that every month has; else None.
+
+    Nearly all are, and this takes half as long to find out.
+    """
+    minute, hour, low, high = data
+    digits, month, day = high >> 4 << 3 | low >> 5, high & 0x0F, low & 0x1F
+    hundreds, hour = hour & 0x60, hour & 0x1F
+    if minute > 59 or hour > 23 or digits > _LAST_YEAR or not (0 < month < 13 and 0 < day < 29):
+        return None
+    year = 1900 + digits + (hundreds >> 5) * 100 if hundreds or digits > 80 else 2000 + digits
+    return datetime.datetime(year, month, day, hour, minute)
 
 
 def decode_date_i(

@@ -51,6 +51,7 @@ _KINDS = {
     Trouble.FOREIGN_METER: FailureKind.FOREIGN_METER,
     Trouble.BUSY: FailureKind.BUSY,
     Trouble.APPLICATION_ERROR: FailureKind.APPLICATION_ERROR,
+    Trouble.UNREADABLE: FailureKind.UNREADABLE,
 }
 
 

@@ -52,6 +52,7 @@ _SETBACKS = {
     FailureKind.NO_ANSWER: _Setback.SILENT,
     FailureKind.BUSY: _Setback.REFUSED,
     FailureKind.APPLICATION_ERROR: _Setback.REFUSED,
+    FailureKind.UNREADABLE: _Setback.REFUSED,
     FailureKind.DAMAGED: _Setback.SPOILT,
     FailureKind.FOREIGN_METER: _Setback.SPOILT,
     FailureKind.INTERNAL: _Setback.SPOILT,

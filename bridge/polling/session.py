@@ -125,7 +125,8 @@ async def read_meter(
     """
     hear_leftovers(transport, link)
     meter = address if isinstance(address, SecondaryAddress) and not address.is_wildcard else None
-    decode = partial(decode_telegram, key=key, meter=meter)
+    memory = Memory() if memory is None else memory
+    decode = partial(decode_telegram, key=key, meter=meter, formats=memory.formats)
     readout = Readout(link, address, decode, memory=memory, probe=probe, maximum=maximum)
     readout.start(asyncio.get_running_loop().time())
     return await drive(readout, transport)

@@ -18,6 +18,7 @@ class FailureKind(StrEnum):
     FOREIGN_METER = "another meter answers at this address"
     BUSY = "the meter has nothing to send now"
     APPLICATION_ERROR = "the meter reports an application error"
+    UNREADABLE = "its answer cannot be read"
     INTERNAL = "an error in the bridge"
 
 

@@ -292,7 +292,7 @@ class SimulatedBus:
         number = bytearray(frame.data)
         if number:
             number[0] ^= 0x01
-        return encode_frame(replace(frame, address=(frame.address + 1) % 251, data=bytes(number)))
+        return encode_frame(frame._replace(address=(frame.address + 1) % 251, data=bytes(number)))
 
 
 def _take_frames(buffer: bytearray) -> list[Frame]:

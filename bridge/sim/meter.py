@@ -10,16 +10,18 @@ from __future__ import annotations
 import datetime as dt
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 from bridge.mbus.address import SecondaryAddress, decode_secondary, encode_secondary
+from bridge.mbus.compact import encode_compact
 from bridge.mbus.control import (
     ACD,
     BROADCAST,
     CI_ALARM_NONE,
     CI_APPLICATION_RESET,
     CI_BAUDRATES,
+    CI_COMPACT_LONG,
     CI_DATA_SEND,
     CI_RESPONSE_LONG,
     CI_SELECT,
@@ -35,6 +37,7 @@ from bridge.mbus.control import (
     TEST,
 )
 from bridge.mbus.frame import Ack, Frame, LongFrame, ShortFrame, encode_frame
+from bridge.mbus.record import decode_records
 from bridge.mbus.values import decode_date_f, decode_date_i
 from bridge.sim.errors import SimError
 from bridge.sim.line import BAUDRATES, earliest_answer, latest_answer
@@ -62,6 +65,8 @@ class Quirks:
         acknowledges_deselection: it answers a SND_NKE to 253 that deselects it.
         no_class_1: it does not answer a REQ_UD1.
         keeps_position: a SND_NKE does not bring it back to its first telegram.
+        compact: each telegram that it has told in full it tells in a compact frame from then on,
+            up to an application reset.
     """
 
     ignores_fcb: bool = False
@@ -72,6 +77,7 @@ class Quirks:
     acknowledges_deselection: bool = False
     no_class_1: bool = False
     keeps_position: bool = False
+    compact: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +175,7 @@ class SimulatedMeter:
         self.selected = False
         self._position = 0
         self._content: Sequence[Content] = ()
+        self._told: set[int] = set()  # positions of telegrams that it need not tell in full again
         # For each link (its own address, 253, 254): the last request with its FCB, and the answer.
         self._last: dict[int, tuple[ShortFrame | LongFrame, bytes]] = {}
         self._deaf_until = float("-inf")
@@ -303,6 +310,8 @@ class SimulatedMeter:
             self._content = self.readout.telegrams(own)
         self.access_number = self.access_number + 1 & 0xFF
         answer = self._respond(self._content, self._position, self.access_number)
+        if self.quirks.compact:
+            self._told.add(self._position)
         self._position = (self._position + 1) % max(1, len(self._content))
         return answer
 
@@ -315,19 +324,21 @@ class SimulatedMeter:
             return ACK
         content = contents[position]
         if isinstance(content, LongFrame):
-            return encode_frame(replace(content, address=self._address_field()))
+            return encode_frame(content._replace(address=self._address_field()))
         if self.secondary is None:
             raise SimError(f"{self.name} has no secondary address to put into a header")
         more = position + 1 < len(contents) or self.quirks.endless
+        ci, payload = CI_RESPONSE_LONG, content + bytes((MORE_RECORDS_FOLLOW,)) * more
+        if position in self._told:
+            ci, payload = CI_COMPACT_LONG, encode_compact(decode_records(payload))
         return encode_frame(
             LongFrame(
                 RSP_UD | (ACD if self.alarm is not None else 0),
                 self._address_field(),
-                CI_RESPONSE_LONG,
+                ci,
                 encode_secondary(self.secondary)
                 + bytes((access_number, self.status, 0, 0))
-                + content
-                + (bytes((MORE_RECORDS_FOLLOW,)) if more else b""),
+                + payload,
             )
         )
 
@@ -375,6 +386,7 @@ class SimulatedMeter:
         """SND_UD that this meter obeys. What it does not know it acknowledges and leaves be."""
         if frame.ci == CI_APPLICATION_RESET:
             self._position = 0
+            self._told.clear()
             self.resets.append(frame.data[0] if frame.data else None)
         elif frame.ci in _BAUDRATE_OF_CI:
             # The acknowledgement still goes at the old rate: the bus sends it at the request's.

@@ -13,9 +13,11 @@ import typer
 
 from bridge.cli.options import Baudrate, Format, FormatOption
 from bridge.errors import BridgeError
+from scripts.benchmarks import decode as decoding
 from scripts.benchmarks import segment as segments
 from scripts.benchmarks import startup as startups
 from scripts.benchmarks.process import BenchError
+from scripts.benchmarks.variants import OWN, SHARED, default_paths
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
@@ -60,6 +62,28 @@ def startup(
         _show([asdict(result) for result in results])
     else:
         _show(startups.report(results))
+
+
+@app.command()
+def decode(
+    telegrams: Annotated[
+        Path | None, typer.Option(help="Folder with .hex files; the recorded ones if unset.")
+    ] = None,
+    variants: Annotated[int, typer.Option(min=8, help="Of each telegram, in each round.")] = 100,
+    rounds: Annotated[int, typer.Option(min=1, help="How often all decoders take turns.")] = 9,
+    seed: Annotated[int, typer.Option(help="Where the values are drawn from.")] = 1,
+    each: Annotated[bool, typer.Option("--each", help="Show each telegram's times.")] = False,
+    format: FormatOption = Format.TEXT,
+) -> None:
+    """Telegrams a second, all values as exact decimals, beside pyMeterBus and pymbusparser."""
+    paths = default_paths(telegrams)
+    if telegrams is None and paths[0].parent == OWN:
+        sys.stderr.write(f"scripts/bench: no {SHARED}, so the telegrams are those of {OWN}\n")
+    result = decoding.measure(paths, variants=variants, rounds=rounds, seed=seed)
+    if format is Format.JSON:
+        _show(asdict(result))
+    else:
+        _show(decoding.report(result, each=each))
 
 
 def _show(what: object) -> None:

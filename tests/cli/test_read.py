@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import signal
 import socket
+import xml.etree.ElementTree as ElementTree
 from decimal import Decimal
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -37,11 +39,13 @@ def test_a_meter_by_its_primary_address(read: Reader) -> None:
     assert done.status == 0
     assert done.err == ""
     headline, titles, *rows = done.out.splitlines()
-    assert headline.startswith("12407719-LGB-40-03, address 3, CI 72, LGB, gas, access number ")
-    assert titles.split() == ["function", "st/ta/su", "quantity", "value", "bytes"]
+    assert headline.startswith("12407719-LGB-40-03, address 3, CI 72, Landis+Gyr, ")
+    assert ", gas, access number " in headline
+    assert titles.split()[:2] == ["bytes", "function"]
+    assert titles.split()[-1] == "value"
     (volume,) = [row for row in rows if "  volume " in row]
-    assert volume.split()[-2] == "m³"
-    assert Decimal(volume.split()[-3]) > 0
+    assert volume.split()[-1] == "m³"
+    assert Decimal(volume.split()[-2]) > 0
 
 
 @pytest.mark.parametrize(
@@ -78,8 +82,50 @@ def test_a_silent_meter_is_status_1_and_says_what_to_check(read: Reader) -> None
     assert done.status == 1
     assert done.out == ""
     assert done.err.startswith(f"mbus-bacnet: 99 on {read.bus}: no answer to 3 tries; check ")
-    for remedy in ("its address", "--baudrate", "--parity", "--timeout"):
+    for remedy in ("its address", "--timeout", "--latency"):
         assert remedy in done.err
+    assert "the baud rate and the parity that the gateway itself is set to" in done.err
+
+
+def test_on_a_serial_port_the_options_are_what_to_check(program: Program) -> None:
+    ours, theirs = os.openpty()
+    try:
+        options = ("--parity", "none", "--baudrate", "38400", "--timeout", "20ms")
+        done = program.run("read", os.ttyname(theirs), "99", *options)
+    finally:
+        os.close(ours)
+        os.close(theirs)
+    assert done.status == 1
+    assert "check its address, the baud rate (--baudrate) and the parity (--parity)" in done.err
+
+
+def test_a_pseudo_terminal_wants_an_option_and_no_key_of_a_file(program: Program) -> None:
+    ours, theirs = os.openpty()
+    try:
+        done = program.run("read", os.ttyname(theirs), "99")
+    finally:
+        os.close(ours)
+        os.close(theirs)
+    assert done.status == 1
+    assert "the port refuses even parity" in done.err
+    assert "say --parity none" in done.err
+    assert "parity: none" not in done.err
+
+
+@pytest.mark.parametrize("timeout", ["500ms", "0.5s", "0.5"])
+def test_times_are_written_as_everywhere(read: Reader, timeout: str) -> None:
+    done = read("3", "--timeout", timeout)
+    assert done.status == 0
+    assert done.err == ""
+
+
+def test_csv_and_xml_hold_the_whole_answer(read: Reader) -> None:
+    rows = list(csv.DictReader(read("4", "--format", "csv").out.splitlines()))
+    assert {row["telegram"] for row in rows} == {"1", "2"}
+    assert {row["meter"][:8] for row in rows} == {"01117342"}
+    root = ElementTree.fromstring(read("4", "--format", "xml").out)
+    assert root.tag == "MBusData"
+    assert {each.get("frame") for each in root.iter("DataRecord")} == {"0", "1"}
 
 
 def test_a_gateway_that_refuses_says_so(program: Program, ports: Ports) -> None:

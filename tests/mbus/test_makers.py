@@ -22,6 +22,7 @@ from bridge.mbus.makers import (
     model_name,
     own_vif,
     own_vifes,
+    product_name,
     status_bits,
 )
 from bridge.mbus.makers.manufacturers import take_names
@@ -97,6 +98,16 @@ def test_saia_burgess_tells_its_models_by_the_identification_number() -> None:
     assert model_name(SecondaryAddress("00110011", "SBC", 0x24, 0x02)) is None
 
 
+def test_a_name_that_several_models_share_is_only_what_libmbus_says() -> None:
+    assert model_name(ABB_A41) is None
+    assert product_name(ABB_A41) == "ABB B21 113-100"
+
+
+def test_what_libmbus_does_not_name_has_no_name_of_its() -> None:
+    assert model_name(MULTICAL_603) == "Kamstrup Multical 603"
+    assert product_name(MULTICAL_603) is None
+
+
 @pytest.mark.skipif(not TELEGRAMS, reason="no recorded telegrams in ../shared")
 def test_recorded_meters_have_the_names_that_libmbus_gives_them() -> None:
     named = 0
@@ -105,7 +116,7 @@ def test_recorded_meters_have_the_names_that_libmbus_gives_them() -> None:
         product = ElementTree.parse(path.with_suffix(".xml")).findtext(".//ProductName")
         if frame[6] != 0x72 or product is None:
             continue
-        assert (model_name(decode_secondary(frame[7:15])) or "") == product, path.stem
+        assert (product_name(decode_secondary(frame[7:15])) or "") == product, path.stem
         named += bool(product)
     assert named > 30
 

@@ -255,7 +255,9 @@ def test_damage_makes_no_silent_meter() -> None:
     assert schedule.next_turn(50.0, wall(50.0)) == Turn("a")
 
 
-@pytest.mark.parametrize("kind", [FailureKind.BUSY, FailureKind.APPLICATION_ERROR])
+@pytest.mark.parametrize(
+    "kind", [FailureKind.BUSY, FailureKind.APPLICATION_ERROR, FailureKind.UNREADABLE]
+)
 def test_a_meter_that_refuses_is_given_time(kind: FailureKind) -> None:
     refusing = partial(simulate, dead=frozenset("a"), kind=kind)
     daily = Schedule([Plan("a", 86400.0)], 0.0, NOON)

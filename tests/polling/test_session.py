@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import time
+from collections.abc import Sequence
 
 import pytest
 
 from bridge.mbus.address import parse_secondary
 from bridge.mbus.link import Acknowledged, Link, Silent, Timing
-from bridge.mbus.readout import Complete, Failed, Trouble
+from bridge.mbus.readout import Complete, Failed, Memory, Trouble
 from bridge.polling.session import (
     BrokenOffError,
     exchange,
@@ -17,7 +19,10 @@ from bridge.polling.session import (
     read_meter,
     usual_latency,
 )
-from bridge.transport import PortError, TransportLostError
+from bridge.sim.bus import SimulatedBus
+from bridge.sim.meter import Content, Quirks, SimulatedMeter
+from bridge.sim.server import serve_tcp
+from bridge.transport import PortError, TransportLostError, make_transport
 from bridge.transport.base import Inbox
 
 NKE_5 = bytes.fromhex("10 40 05 45 16")
@@ -145,3 +150,52 @@ def test_the_usual_latency_is_that_of_the_kind_of_port() -> None:
     assert usual_latency("/dev/ttyUSB0") < 0.1 <= usual_latency("tcp://10.0.0.7:10001")
     with pytest.raises(PortError):
         usual_latency("nonsense")
+
+
+class Counter:
+    """A volume that counts the readouts, in litres, and a temperature."""
+
+    def __init__(self) -> None:
+        self.litres = 0
+
+    def telegrams(self, when: dt.datetime) -> Sequence[Content]:
+        self.litres += 1
+        return (bytes((0x04, 0x13, self.litres, 0, 0, 0)) + bytes.fromhex("02 5A 15 02"),)
+
+
+@pytest.mark.parametrize("address", [7, "51000902"])
+async def test_a_meter_that_answers_in_compact_frames_is_read_over_tcp(address: int | str) -> None:
+    meter = SimulatedMeter(
+        "compact",
+        Counter(),
+        primary=7,
+        secondary=parse_secondary("51000902-TST-21-04"),
+        baudrate=9600,
+        answer_delay=0.01,
+        quirks=Quirks(compact=True),
+    )
+    where = parse_secondary(address) if isinstance(address, str) else address
+    server = await serve_tcp(SimulatedBus([meter], baudrate=9600))
+    try:
+        transport = make_transport(f"tcp://{server.host}:{server.port}")
+        await transport.open()
+        link, memory = Link(Timing(baudrate=9600, latency=0.2)), Memory()
+        seen: list[tuple[int, list[str]]] = []
+        for _ in range(3):
+            end = await read_meter(transport, link, where, memory=memory)
+            assert isinstance(end, Complete)
+            (telegram,) = end.telegrams
+            seen.append((telegram.ci, [str(record.value) for record in telegram.records]))
+        # Who comes new knows no format: that is said, and no value is missing for another reason.
+        stranger = await read_meter(transport, link, where)
+        await transport.close()
+    finally:
+        await server.close()
+    assert seen == [
+        (0x72, ["0.001", "53.3"]),
+        (0x73, ["0.002", "53.3"]),
+        (0x73, ["0.003", "53.3"]),
+    ]
+    assert isinstance(stranger, Failed)
+    assert stranger.trouble is Trouble.UNREADABLE
+    assert "which is not known yet" in stranger.detail

@@ -8,7 +8,9 @@ from collections.abc import Sequence
 import pytest
 
 from bridge.mbus.address import SecondaryAddress, parse_secondary
+from bridge.mbus.compact import Formats
 from bridge.mbus.frame import LongFrame, ShortFrame, take_frame
+from bridge.mbus.telegram import decode_telegram
 from bridge.sim.errors import SimError
 from bridge.sim.line import earliest_answer
 from bridge.sim.meter import REVERT_SECONDS, Content, Quirks, SimulatedMeter
@@ -41,6 +43,13 @@ def meter(pages: int = 1, quirks: Quirks | None = None, primary: int = 5) -> Sim
     return SimulatedMeter(
         "m", Pages(pages), primary=primary, secondary=ADDRESS, answer_delay=0.03, quirks=quirks
     )
+
+
+class Volume:
+    """One record: a volume that moves with the minute."""
+
+    def telegrams(self, when: dt.datetime) -> Sequence[Content]:
+        return [bytes((0x02, 0x13, when.minute, 0x01))]
 
 
 def ask(meter: SimulatedMeter, request: str, now: float = 0.0, when: dt.datetime = NOON) -> bytes:
@@ -333,3 +342,24 @@ def test_a_meter_may_keep_its_place_over_a_snd_nke() -> None:
 def test_a_meter_that_cannot_be_is_refused(settings: dict[str, object], message: str) -> None:
     with pytest.raises(SimError, match=message):
         SimulatedMeter("m", Pages(1), **settings)  # type: ignore[arg-type]
+
+
+def test_a_compact_meter_tells_its_telegram_in_full_once() -> None:
+    quirks = Quirks(compact=True)
+    simulated = SimulatedMeter(
+        "m", Volume(), primary=5, secondary=ADDRESS, answer_delay=0.03, quirks=quirks
+    )
+    formats = Formats()
+    cis: list[int] = []
+    for minute, request in ((1, REQ_5_SET), (2, REQ_5_CLEAR), (3, REQ_5_SET)):
+        frame = take_frame(bytearray(ask(simulated, request, when=NOON.replace(minute=minute))))
+        assert isinstance(frame, LongFrame)
+        cis.append(frame.ci)
+        telegram = decode_telegram(frame, formats=formats)
+        assert [record.data for record in telegram.records] == [bytes((minute, 1))]
+        assert telegram.header is not None
+        assert telegram.header.address == ADDRESS
+    assert cis == [0x72, 0x73, 0x73]
+    # An application reset: from the beginning.
+    ask(simulated, "68 03 03 68 53 05 50 A8 16")
+    assert ask(simulated, REQ_5_CLEAR)[6] == 0x72

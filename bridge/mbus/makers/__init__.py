@@ -7,7 +7,7 @@ its first use, checked whole, and kept; one that contradicts itself is refused.
 from __future__ import annotations
 
 from bridge.mbus.makers.manufacturers import maker_name
-from bridge.mbus.makers.models import model_name
+from bridge.mbus.makers.models import model_name, product_name
 from bridge.mbus.makers.quirks import OwnVif, OwnVifes, own_vif, own_vifes, status_bits
 
 __all__ = [
@@ -17,5 +17,6 @@ __all__ = [
     "model_name",
     "own_vif",
     "own_vifes",
+    "product_name",
     "status_bits",
 ]

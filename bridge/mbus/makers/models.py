@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 from itertools import combinations
 from typing import Any, NamedTuple
@@ -20,23 +20,34 @@ from bridge.mbus.makers.files import (
 )
 
 _FILE = "models.toml"
+_LIBMBUS = "libmbus"  # a source, whose wording other tools compare
 
 
 class Model(NamedTuple):
-    """One row: the meters it is about, and their name."""
+    """One row: the meters it is about, their name, and whether no other model is like them."""
 
     scope: Scope
     name: str
+    source: str
+    sure: bool
 
 
 def model_name(address: SecondaryAddress) -> str | None:
     """The model of a meter with this address; None where it is not known, or not sure."""
+    return next((model.name for model in _models_of(address) if model.sure), None)
+
+
+def product_name(address: SecondaryAddress) -> str | None:
+    """What the C library libmbus calls a meter with this address, right or wrong; else None."""
+    return next((model.name for model in _models_of(address) if model.source == _LIBMBUS), None)
+
+
+def _models_of(address: SecondaryAddress) -> Iterator[Model]:
     if address.manufacturer is None:
-        return None
-    for scope, name in _models().get(manufacturer_name(address.manufacturer), ()):
-        if scope.covers(address.version, address.device_type, address.identification):
-            return name
-    return None
+        return
+    for model in _models().get(manufacturer_name(address.manufacturer), ()):
+        if model.scope.covers(address.version, address.device_type, address.identification):
+            yield model
 
 
 @cache
@@ -60,9 +71,12 @@ def take_models(data: Mapping[str, Any]) -> dict[str, tuple[Model, ...]]:
             where = f"{_FILE}: {code} of {source}"
             check_keys(maker, ("manufacturer", "names"), where)
             for row in maker["names"]:
-                check_keys(row, ("versions", "device_types", "identification", "name"), where)
-                name = check_name(row.get("name"), where)
-                found.setdefault(code, []).append(Model(take_scope(row, where), name))
+                check_keys(
+                    row, ("versions", "device_types", "identification", "name", "sure"), where
+                )
+                name, sure = check_name(row.get("name"), where), row.get("sure", True)
+                model = Model(take_scope(row, where), name, source, sure)
+                found.setdefault(code, []).append(model)
     for code, models in found.items():
         for one, other in combinations(models, 2):
             if one.scope.demands == other.scope.demands and one.scope.meets(other.scope):
