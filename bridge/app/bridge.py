@@ -6,6 +6,7 @@ import asyncio
 import fcntl
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from bridge.app.plan import meter_plan, meter_settings, meters_of, segment_setti
 from bridge.bacnet.server import BacnetDevice, DeviceSettings, ForeignSettings
 from bridge.config.model import Site
 from bridge.errors import BridgeError
+from bridge.mbus.address import SecondaryAddress
 from bridge.mbus.telegram import Telegram
 from bridge.points.ledger import Ledger
 from bridge.points.meter import MeterPoints
@@ -32,6 +34,9 @@ AGE_CHECK = 1.0
 # Seconds until a bus whose polling has ended in an error is polled again.
 RESTART_PAUSE = 10.0
 
+# A connection that is lost within so many seconds, nobody having answered, was never ours.
+HELD_BY_ANOTHER = 5.0
+
 LEDGER_FILE = "ledger.sqlite"
 
 _FAULTS = {
@@ -40,6 +45,7 @@ _FAULTS = {
     FailureKind.DAMAGED: Fault.DAMAGED,
     FailureKind.FOREIGN_METER: Fault.FOREIGN_METER,
     FailureKind.APPLICATION_ERROR: Fault.REFUSED,
+    FailureKind.UNREADABLE: Fault.DAMAGED,
     FailureKind.INTERNAL: Fault.INTERNAL,
 }
 
@@ -79,6 +85,11 @@ class Bridge:
         self._first_round = FirstRound({name for _, name, _, _ in meters_of(site)})
         self._segments: dict[str, Segment] = {}
         self._tasks: list[asyncio.Task[None]] = []
+        self._places = {name: (bus, meter.where) for bus, name, _, meter in meters_of(site)}
+        self._owners: dict[tuple[str, SecondaryAddress], str] = {}  # who answered so, on which bus
+        self._twins: set[frozenset[str]] = set()  # pairs that are said to be one meter
+        self._connected_at: dict[str, float] = {}  # of each bus, while nobody has answered on it
+        self._held: set[str] = set()  # buses that are said to be in other hands
         self.on_first_round: Callable[[FirstRound], None] | None = None
         with ExitStack() as resources:
             if state is not None:
@@ -152,6 +163,10 @@ class Bridge:
         if new:
             log.info("%s: found %d new points in its answer", meter, len(new))
         log.debug("%s: read, %d records", meter, sum(len(t.records) for t in telegrams))
+        self._look_for_twin(meter)
+        bus, _ = self._places[meter]
+        self._connected_at.pop(bus, None)
+        self._held.discard(bus)
         self._heard_of(meter, answered=True)
 
     def meter_failed(self, meter: str, failure: Failure, at: float) -> None:
@@ -165,6 +180,51 @@ class Bridge:
 
     def segment_changed(self, segment: str, connected: bool, detail: str) -> None:
         """The segment has logged it; its meters hear of it one by one, when their turn comes."""
+        now = time.monotonic()
+        if connected:
+            self._connected_at[segment] = now
+            return
+        since = self._connected_at.pop(segment, None)
+        if since is None or now - since > HELD_BY_ANOTHER or segment in self._held:
+            return
+        self._held.add(segment)
+        log.warning(
+            "%s: the connection was lost at once (%s); does another program use the bus, another "
+            "bridge perhaps? Most gateways take one client at a time",
+            segment,
+            detail,
+        )
+
+    def faults(self) -> Counter[Fault]:
+        """How many of the meters' values are in fault now, by the reason."""
+        faults: Counter[Fault] = Counter()
+        for points in self._meters.values():
+            faults.update(points.faults())
+        return faults
+
+    def _look_for_twin(self, meter: str) -> None:
+        """Say, once, when two meters of the file turn out to be one on the bus."""
+        identity = self._meters[meter].identity
+        if identity is None:
+            return
+        bus, where = self._places[meter]
+        other = self._owners.setdefault((bus, identity), meter)
+        if other != meter and self._meters[other].identity != identity:
+            self._owners[bus, identity] = meter  # the other one was exchanged since
+            return
+        pair = frozenset((meter, other))
+        if other == meter or pair in self._twins:
+            return
+        self._twins.add(pair)
+        log.warning(
+            "%s (%s) and %s (%s) answer as one and the same meter, %s; remove one of the two from "
+            "the file, or, if these are two meters, give one of them another secondary address",
+            other,
+            self._places[other][1],
+            meter,
+            where,
+            identity,
+        )
 
     def _heard_of(self, meter: str, *, answered: bool) -> None:
         first = self._first_round

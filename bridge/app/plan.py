@@ -8,10 +8,11 @@ from decimal import Decimal
 from bridge.config.keys import read_key
 from bridge.config.model import Bus, Meter, Point, Site
 from bridge.mbus.address import SecondaryAddress, parse_address
-from bridge.mbus.dif import Function
-from bridge.points.meter import MeterPlan, PointPlan
+from bridge.mbus.dif import DataField, Function
+from bridge.points.known import imagine, kind_of, kind_of_quantity
+from bridge.points.meter import MeterPlan, PointPlan, unit_of
 from bridge.points.reading import Kind
-from bridge.points.select import Selector, kind_of_quantity
+from bridge.points.select import Selector
 from bridge.polling.engine import MeterSettings, SegmentSettings
 from bridge.polling.schedule import RETRY_LAST
 from bridge.units import NO_UNITS
@@ -75,15 +76,12 @@ def meter_plan(name: str, bus: Bus, meter: Meter) -> MeterPlan:
 
 
 def _point_plan(name: str, point: Point) -> PointPlan:
-    kind = Kind.NUMBER if point.quantity is None else kind_of_quantity(point.quantity)
-    unit = point.unit
-    if point.quantity is None and unit is None:
-        unit = NO_UNITS
+    kind, unit = _kind_and_unit(point)
     return PointPlan(
         name=name,
         selector=_selector(point),
         kind=kind,
-        unit=unit,
+        unit=unit if point.unit is None else point.unit,
         scale=Decimal(point.scale),
         description=point.description,
         object_type=point.object.value if point.object is not None else None,
@@ -92,7 +90,28 @@ def _point_plan(name: str, point: Point) -> PointPlan:
     )
 
 
+def _kind_and_unit(point: Point) -> tuple[Kind, str | None]:
+    """What sort of value a point has, and in which unit, where the user does not say; None for the
+    usual one of the quantity."""
+    if point.quantity is not None:
+        return kind_of_quantity(point.quantity), None
+    if point.record is not None:
+        block = bytes.fromhex(point.record.partition("#")[0])
+    else:
+        # Where the bytes of the DIB are not given, most are integers.
+        block = (point.dif or bytes((DataField.INT32,))) + (point.vif or b"")
+    record = imagine(block)
+    kind = None if record is None else kind_of(record)
+    if record is None or kind is None:
+        return Kind.NUMBER, NO_UNITS
+    if kind is not Kind.NUMBER:
+        return kind, NO_UNITS
+    return kind, unit_of(record.unit, record.quantity)
+
+
 def _selector(point: Point) -> Selector:
+    if point.record is not None:
+        return Selector(key=point.record)
     if point.dif is not None:
         # The bytes say all that the words would.
         return Selector(

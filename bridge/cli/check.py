@@ -26,8 +26,9 @@ UNIT_LOADS_OF_A_METER = 1
 def check(config: Config, format: FormatOption = Format.TEXT) -> None:
     """Read the site's file as run would, and show what comes of it.
 
-    Every error with its line and its remedy; else every object that a BMS will see, the load of
-    each bus, and how long one round on it takes. No bus is touched, and nothing is written.
+    Every error with its line and its remedy; else every object that a BMS will see, the record that
+    feeds it where the meter has answered before, the load of each bus, and how long one round on it
+    takes. No bus is touched, and nothing is written.
 
     Example:
 
@@ -36,9 +37,10 @@ def check(config: Config, format: FormatOption = Format.TEXT) -> None:
     from bridge.app.bridge import LEDGER_FILE
     from bridge.app.objects import planned_objects
 
-    site, warnings = load_with_warnings(config)
+    site, _, source = load_with_warnings(config)
     ledger = Ledger.copy_of(site.state / LEDGER_FILE if site.state is not None else None)
-    objects = planned_objects(site, ledger)
+    objects = planned_objects(site, ledger, source)
+    warnings = source.found
     if format is Format.JSON:
         write(
             simplejson.dumps(
@@ -66,12 +68,13 @@ def check(config: Config, format: FormatOption = Format.TEXT) -> None:
 
 
 def _show_objects(objects: list[PlannedObject]) -> None:
-    rows = Rows("object", "name", "unit", "from")
+    rows = Rows("object", "name", "unit", "record", "from")
     for each in objects:
         rows.add(
             short_object(each.object_type, each.instance),
             each.point.name,
             each.point.unit if each.point.unit != "no-units" else "",
+            each.record,
             each.point.source,
         )
     rows.show()
@@ -110,5 +113,6 @@ def _object_as_json(each: PlannedObject) -> dict[str, Any]:
         "kind": each.point.kind.value,
         "unit": each.point.unit,
         "description": each.point.description,
+        "record": each.record or None,
         "source": each.point.source,
     }

@@ -46,6 +46,9 @@ def run(
             help="UDP port of the device, in place of the file's.",
         ),
     ] = None,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Log every reading, not only what changes.")
+    ] = False,
 ) -> None:
     """Run the bridge until SIGTERM or Ctrl-C.
 
@@ -56,10 +59,12 @@ def run(
     """
     if demo == (config is not None):
         raise typer.BadParameter("name the site's file, or say --demo for simulated meters")
+    if verbose:
+        logging.getLogger("bridge").setLevel(logging.DEBUG)
     if config is None:
         asyncio.run(_run_demo(address, port))
         return
-    site, warnings = load_with_warnings(config)
+    site, warnings, _ = load_with_warnings(config)
     for warning in warnings:
         say(str(warning))
     site = elsewhere(site, address=address, port=port)
@@ -132,3 +137,7 @@ def _say_first_round(bridge: Bridge, first: FirstRound) -> None:
     )
     if first.failed:
         say(f"Without an answer: {', '.join(first.failed)}.")
+    faults = bridge.faults()
+    if faults:
+        reasons = ", ".join(f"{count} ({fault})" for fault, count in faults.most_common())
+        say(f"{counted(faults.total(), 'point')} in fault: {reasons}.")

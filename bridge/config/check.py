@@ -14,7 +14,7 @@ from typing import NamedTuple
 from bridge.config.errors import Path as KeyPath
 from bridge.config.errors import quoted
 from bridge.config.keys import KeyTextError, parse_key
-from bridge.config.model import Bus, Key, Meter, Point, Site
+from bridge.config.model import SELECTING, Bus, Key, Meter, Point, Site
 from bridge.config.templates import names, template
 from bridge.config.tree import Source
 from bridge.config.values import CONTINUOUS, ObjectType, format_duration
@@ -359,6 +359,34 @@ def _check_meter(bus: Bus, meter: Meter, path: KeyPath, source: Source) -> None:
     _check_template(meter, path, source)
     for name, point in _points(meter):
         _check_point(point, (*path, "points", name), source)
+    _check_twins(meter, path, source)
+
+
+def _check_twins(meter: Meter, path: KeyPath, source: Source) -> None:
+    """Warn of points that can only name the same record, and offer it in the same way."""
+    seen: dict[tuple[object, ...], str] = {}
+    for name, point in _points(meter):
+        here: KeyPath = (*path, "points", name)
+        if any(source.is_broken((*here, key)) for key in (*SELECTING, "record")):
+            continue
+        what = (
+            *(getattr(point, key) for key in SELECTING if key != "modifiers"),
+            point.modifiers or (),
+            point.record,
+            *(point.unit or (point.quantity and default_unit(point.quantity)), point.scale),
+            point.object or ObjectType.ANALOG_INPUT,
+        )
+        first = seen.setdefault(what, name)
+        if first == name:
+            continue
+        there = (*path, "points", first)
+        place = f"line {source.line(there)}" if source.has(there) else f"model {meter.model}"
+        source.warn(
+            here,
+            f"names the same record as {first} ({place}), and offers it in the same way",
+            "remove one of the two, or write what tells them apart: storage, tariff, subunit, "
+            "function",
+        )
 
 
 def _check_template(meter: Meter, path: KeyPath, source: Source) -> None:

@@ -12,7 +12,7 @@ from bridge.config.check import check
 from bridge.config.errors import ConfigError, Problem, quoted
 from bridge.config.errors import Path as Keys
 from bridge.config.fill import Values, fill
-from bridge.config.model import Bacnet, Key, Meter, Model, Point, Site
+from bridge.config.model import SELECTING, Bacnet, Key, Meter, Model, Point, Site
 from bridge.config.templates import Template, names, template
 from bridge.config.tree import Mapping, Problems, Source, read_tree
 from bridge.config.values import choose
@@ -22,10 +22,14 @@ MAX_BYTES = 10_000_000
 
 
 class Loaded(NamedTuple):
-    """A site that works, and what is doubtful in its file."""
+    """A site that works, and what is doubtful in its file; ``source`` knows its lines.
+
+    What the caller finds to be doubtful it can add to ``source``, and have all of it from there.
+    """
 
     site: Site
     warnings: tuple[Problem, ...]
+    source: Source
 
 
 def load(path: Path) -> Site:
@@ -84,7 +88,7 @@ def load_text_with_warnings(text: str, path: Path) -> Loaded:
     found = problems.in_order()
     if problems.errors:
         raise ConfigError(found)
-    return Loaded(site, found)
+    return Loaded(site, found, source)
 
 
 def elsewhere(site: Site, *, address: str | None, port: int | None) -> Site:
@@ -121,7 +125,13 @@ class _SiteHook:
         known = _template_of(around)
         point = known.points.get(str(path[-1])) if known else None
         if point is not None:
-            return {key: getattr(point, key) for key in point.model_fields_set}
+            # A record by its bytes is named in place of the template's words.
+            named = self._source.has((*path, "record"))
+            return {
+                key: getattr(point, key)
+                for key in point.model_fields_set
+                if not (named and key in SELECTING)
+            }
         if name not in names() and not self._source.has((*path, "quantity")):
             # The template that was meant would say it.
             self._source.excuse((*path, "quantity"))

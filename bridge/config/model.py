@@ -43,6 +43,7 @@ from bridge.config.values import (
     ParityWord,
     Primary,
     QuantityWord,
+    RecordKey,
     Scale,
     Secondary,
     Storage,
@@ -164,7 +165,8 @@ class Point(Model):
     """
 
     quantity: QuantityWord | None = Field(
-        default=None, description="What the record measures; this or vif says which record it is."
+        default=None,
+        description="What the record measures; this, vif or record says which record it is.",
     )
     storage: Storage = Field(
         default=0, description="Storage number: 0 is now, 1 usually the last due date."
@@ -194,6 +196,11 @@ class Point(Model):
         default=None,
         description="Which one, from 1 in the order of the telegram, where the meter sends several "
         "that say the same.",
+    )
+    record: RecordKey | None = Field(
+        default=None,
+        description="The record's key as `read` shows it, its DIB and VIB in hex: 0C06, or 0C06#2 "
+        "for the second of two equal ones; in place of all words from quantity to ordinal.",
     )
     scale: Scale = Field(
         default=Decimal(1),
@@ -230,11 +237,14 @@ class Point(Model):
     )
 
     def contradictions(self) -> Iterator[Contradiction]:
-        if self.quantity is None and self.vif is None:
+        if self.record is not None:
+            yield from self._contradictions_of_record()
+        elif self.quantity is None and self.vif is None:
             yield Contradiction(
-                ("quantity", "vif"),
+                ("quantity", "vif", "record"),
                 "nothing says which record this is",
-                "write quantity: volume, say, or the bytes of its VIF",
+                "write quantity: volume, say, or record: 0C13, the record's bytes as `read` shows "
+                "them",
             )
         if self.quantity is not None and self.vif is not None:
             yield Contradiction(
@@ -270,6 +280,22 @@ class Point(Model):
                 "an accumulator has no COV increment",
                 "remove it: an accumulator tells every change of its count",
             )
+
+    def _contradictions_of_record(self) -> Iterator[Contradiction]:
+        for key in SELECTING:
+            if getattr(self, key) != type(self).model_fields[key].default:
+                yield Contradiction(
+                    (key, "record"),
+                    f"record says already which record this is, and {key} says it again",
+                    f"remove {key}, or record",
+                )
+
+
+# The keys of a point by which it names its record in words or in bytes, but for `record`.
+SELECTING = (
+    *("quantity", "storage", "tariff", "subunit", "function"),
+    *("modifiers", "dif", "vif", "ordinal"),
+)
 
 
 def _points_word(value: object) -> object:

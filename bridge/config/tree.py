@@ -446,6 +446,11 @@ class Source:
             self._problems.add(*self.entry(path), path, message, remedy, Severity.WARNING)
 
     @property
+    def found(self) -> tuple[Problem, ...]:
+        """All that is wrong or doubtful by now, in the file's order."""
+        return self._problems.in_order()
+
+    @property
     def errors(self) -> int:
         """How many errors there are by now, in the whole file."""
         return self._problems.errors

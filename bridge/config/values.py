@@ -482,6 +482,61 @@ def _hex_bytes(most: int, what: str) -> Callable[[object], bytes]:
     return read
 
 
+_RECORD = r"([0-9A-Fa-f]{2} ?)+(#[1-9][0-9]{0,2})?"
+_EXTENSION = 0x80
+_PLAIN_TEXT_VIF = 0x7C
+
+
+def _record_key(value: object) -> str:
+    """DIB and VIB in hex, and an ordinal among equals where it is not the first."""
+    text = _text(value, "the key of a record").strip()
+    if not re.fullmatch(_RECORD, text):
+        raise wrong(
+            f"{quoted(text)} is no key of a record",
+            "write its DIF and VIF bytes as `read` shows them, like 0C06, or 0C06#2 for the second "
+            "of two equal ones",
+        )
+    digits, _, ordinal = text.replace(" ", "").upper().partition("#")
+    data = bytes.fromhex(digits)
+    if len(data) == 1:
+        # The fixed structure has a byte of type and unit, and no DIF.
+        return digits if ordinal in ("", "1") else f"{digits}#{ordinal}"
+    dib = _end_of_chain(data, 0)
+    if dib is None or dib > 12 or dib == len(data):
+        raise wrong(
+            f"{quoted(text)} has no VIF",
+            "write the DIF with its DIFEs, then the VIF with its VIFEs: 0C06, 8C1006, 04933C",
+        )
+    if data[0] & 0x0F == 0x0F:
+        raise wrong(
+            f"{digits[:2]} begins no data record, but is a DIF of its own",
+            "write the DIF and VIF bytes of a record as `read` shows them",
+        )
+    if data[dib] & ~_EXTENSION == _PLAIN_TEXT_VIF:
+        vib: int | None = len(data)  # a text has any length; the meter's answer shows the rest
+    else:
+        vib = _end_of_chain(data, dib)
+    if vib is None:
+        raise wrong(
+            f"{quoted(text)} ends within its VIF: the last byte says that another one follows",
+            "write all of its VIFEs, as `read` shows them",
+        )
+    if vib != len(data):
+        raise wrong(
+            f"{quoted(text, 40)} goes on behind its VIF",
+            f"write {data[:vib].hex().upper()} alone: a key has no data in it",
+        )
+    return digits if ordinal in ("", "1") else f"{digits}#{ordinal}"
+
+
+def _end_of_chain(data: bytes, start: int) -> int | None:
+    """Behind the first byte from ``start`` on without extension bit (EN 13757-3, 6.3 and 6.4)."""
+    for place in range(start, len(data)):
+        if not data[place] & _EXTENSION:
+            return place + 1
+    return None
+
+
 # Unquoted, digits alone are a number to other YAML readers, and 1E03 is 1000.
 _HEX_SCHEMA = WithJsonSchema(
     {
@@ -519,6 +574,13 @@ Modifiers = Annotated[
 ]
 Dif = Annotated[bytes, BeforeValidator(_hex_bytes(11, "a DIB")), _HEX_SCHEMA]
 Vif = Annotated[bytes, BeforeValidator(_hex_bytes(268, "a VIB")), _HEX_SCHEMA]
+RecordKey = Annotated[
+    str,
+    BeforeValidator(_record_key),
+    WithJsonSchema(
+        {"anyOf": [{"type": "string", "pattern": f"^{_RECORD}$"}, {"type": "number", "minimum": 0}]}
+    ),
+]
 
 # --- addresses -------------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from bridge.mbus.address import SecondaryAddress
 from bridge.mbus.dif import DataField, Function
 from bridge.mbus.header import Header
-from bridge.mbus.record import DataRecord, RecordHeader
+from bridge.mbus.record import DataRecord, DataRecords, RecordHeader
 from bridge.mbus.values import Value, decode_bcd, decode_int
 from bridge.mbus.vif import EXACT, Coding, Vib, scale_of
 from bridge.units import Quantity, Unit
@@ -109,7 +109,7 @@ def _is_mode_2(data: bytes) -> bool:
     return _MODE_2 <= _medium(data) < _RESERVED_MEDIUM
 
 
-def decode_fixed(data: bytes) -> tuple[Header, tuple[DataRecord, ...]]:
+def decode_fixed(data: bytes) -> tuple[Header, DataRecords]:
     """The 16 bytes after CI 73.
 
     The records have no DIB, and their byte of type and unit as VIB. A counter of a fixed date has
@@ -132,10 +132,10 @@ def decode_fixed(data: bytes) -> tuple[Header, tuple[DataRecord, ...]]:
         for n in (0, 1)
     )
     if records[0].vib == records[1].vib:
-        second = records[1].with_header(records[1].header._replace(ordinal=2))
+        second = records[1]._replace(header=records[1].header._replace(ordinal=2))
         records = (records[0], second)
     address = SecondaryAddress(data[3::-1].hex().upper(), device_type=MEDIA[_medium(data)])
-    return Header(address, data[4], status, 0), records
+    return Header(address, data[4], status, 0), DataRecords.of(records)
 
 
 def _counter(
@@ -161,4 +161,4 @@ def _counter(
         Vib(row.quantity, row.unit, "", scale, coding, (), None),
         step=step,
     )
-    return DataRecord((header, data, value, invalid))
+    return DataRecord(header, data, value, invalid)

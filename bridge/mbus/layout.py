@@ -15,13 +15,13 @@ import struct
 from collections.abc import Callable, Iterable
 from decimal import Decimal
 from enum import Enum
-from functools import lru_cache, partial
+from functools import lru_cache
 from itertools import repeat
 from operator import is_, itemgetter
 from typing import Any
 
 from bridge.mbus.dif import FILLER, LENGTHS, DataField, is_bcd
-from bridge.mbus.record import DataRecord, RecordHeader, Records, decode_records, walk
+from bridge.mbus.record import DataRecords, RecordHeader, Records, decode_records, walk
 from bridge.mbus.values import Value, decode_date_g, decode_value, usual_date_f
 from bridge.mbus.vif import EXACT, Coding
 
@@ -36,7 +36,6 @@ _CODES = {  # of the struct module
     DataField.INT64: "q",
 }
 _multiply = EXACT.multiply
-_new_records: Callable[[tuple[Any, ...]], Records] = partial(tuple.__new__, Records)
 
 
 class _Kind(Enum):
@@ -122,9 +121,9 @@ class Layout:
         reasons: tuple[str | None, ...] = self._all_valid
         if gaps:
             values, reasons = self._look_closer(data, gaps, values)
-        rows = zip(self._headers, self._cut(data), self._sort(values), reasons, strict=False)
+        found = DataRecords(self._headers, self._sort(values), reasons, data, self._cut)
         own = None if self._own_data_at is None else data[self._own_data_at :]
-        return _new_records((tuple(map(DataRecord, rows)), (), own, self._more_records_follow))
+        return Records(found, (), own, self._more_records_follow)
 
     def _look_closer(
         self, data: bytes, gaps: list[int], values: tuple[Value, ...]

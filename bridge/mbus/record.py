@@ -7,11 +7,11 @@ not, the rest is kept as it came, with its offset and the reason.
 from __future__ import annotations
 
 import datetime
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import lru_cache
-from operator import itemgetter
-from typing import Any, NamedTuple
+from typing import NamedTuple, overload
 
 from bridge.mbus.dif import (
     EXTENSION,
@@ -83,12 +83,8 @@ class RecordHeader(NamedTuple):
         return text if self.ordinal == 1 else f"{text}#{self.ordinal}"
 
 
-def _field(number: int) -> Any:
-    return property(itemgetter(number))
-
-
-class DataRecord(tuple[RecordHeader, bytes, Value, str | None]):
-    """One data record: one value of a telegram. It is made of its four fields, in their order.
+class DataRecord(NamedTuple):
+    """One data record: one value of a telegram.
 
     ``data`` are its bytes as they came; of variable length, they begin with the LVAR byte.
     ``value`` is in ``unit``, which has no power of ten (Wh, m3, s); it is None where the meter has
@@ -97,25 +93,10 @@ class DataRecord(tuple[RecordHeader, bytes, Value, str | None]):
     answer brings new data under the same headers.
     """
 
-    # A `NamedTuple`, but for its constructor, which takes half as long to make one again as the
-    # whole of a record takes to be read.
-    __slots__ = ()
-
-    header: RecordHeader = _field(0)
-    data: bytes = _field(1)
-    value: Value = _field(2)
-    invalid: str | None = _field(3)
-
-    def __repr__(self) -> str:
-        return f"DataRecord{tuple(self)!r}"
-
-    def with_header(self, header: RecordHeader) -> DataRecord:
-        """The same data under another header."""
-        return DataRecord((header, *self[1:]))
-
-    def with_data(self, data: bytes) -> DataRecord:
-        """The same value, in other bytes."""
-        return DataRecord((self.header, data, self.value, self.invalid))
+    header: RecordHeader
+    data: bytes
+    value: Value
+    invalid: str | None = None
 
     @property
     def dib(self) -> bytes:
@@ -211,6 +192,79 @@ class DataRecord(tuple[RecordHeader, bytes, Value, str | None]):
         return None
 
 
+class DataRecords(Sequence[DataRecord]):
+    """The data records of a telegram, in columns: a `DataRecord` is made when one is looked at.
+
+    ``headers``, ``values`` and ``reasons`` (why there is no value) are of one length. Who wants
+    some values only, of a telegram whose headers are known, need not look at any record.
+    """
+
+    __slots__ = ("_content", "_cut", "_records", "headers", "reasons", "values")
+
+    def __init__(
+        self,
+        headers: tuple[RecordHeader, ...],
+        values: tuple[Value, ...],
+        reasons: tuple[str | None, ...],
+        content: bytes,
+        cut: Callable[[bytes], tuple[bytes, ...]],
+    ) -> None:
+        """``cut`` gives the data of each record out of ``content``."""
+        self.headers = headers
+        self.values = values
+        self.reasons = reasons
+        self._content = content
+        self._cut = cut
+        self._records: tuple[DataRecord, ...] | None = None
+
+    @classmethod
+    def of(cls, records: Iterable[DataRecord]) -> DataRecords:
+        """Records that were made one by one."""
+        made = tuple(records)
+        data = tuple(record.data for record in made)
+        return cls(
+            tuple(record.header for record in made),
+            tuple(record.value for record in made),
+            tuple(record.invalid for record in made),
+            b"",
+            lambda _: data,
+        )
+
+    def _all(self) -> tuple[DataRecord, ...]:
+        if self._records is None:
+            data = self._cut(self._content)
+            rows = zip(self.headers, data, self.values, self.reasons, strict=True)
+            self._records = tuple(DataRecord(*row) for row in rows)
+        return self._records
+
+    def __len__(self) -> int:
+        return len(self.headers)
+
+    def __iter__(self) -> Iterator[DataRecord]:
+        return iter(self._all())
+
+    @overload
+    def __getitem__(self, place: int) -> DataRecord: ...
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[DataRecord]: ...
+    def __getitem__(self, place: int | slice) -> DataRecord | Sequence[DataRecord]:
+        return self._all()[place]
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, DataRecords | tuple):
+            return self._all() == tuple(other)
+        return NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self._all())
+
+    def __repr__(self) -> str:
+        return f"DataRecords({list(self._all())!r})"
+
+
+NO_RECORDS = DataRecords.of(())
+
+
 @dataclass(frozen=True, slots=True)
 class RecordError:
     """Bytes of a telegram that could not be read.
@@ -232,7 +286,7 @@ _ONE = Decimal(1)
 class Records(NamedTuple):
     """What a walk found. ``manufacturer_data`` is None where there is no DIF 0F or 1F."""
 
-    records: tuple[DataRecord, ...]
+    records: DataRecords
     errors: tuple[RecordError, ...]
     manufacturer_data: bytes | None
     more_records_follow: bool
@@ -297,7 +351,7 @@ def walk(data: bytes, offset: int = 0, reading: _Reading = _USUAL) -> tuple[Reco
             continue
         if dif in (MANUFACTURER_DATA, MORE_RECORDS_FOLLOW):
             more = dif == MORE_RECORDS_FOLLOW
-            found = Records(tuple(records), tuple(errors), data[offset + 1 :], more)
+            found = Records(DataRecords.of(records), tuple(errors), data[offset + 1 :], more)
             return found, ambiguous
         try:
             if dif & 0x0F == DataField.SPECIAL:
@@ -320,7 +374,7 @@ def walk(data: bytes, offset: int = 0, reading: _Reading = _USUAL) -> tuple[Reco
         else:
             errors.append(RecordError(offset, reason, data[offset : extent.end]))
         offset = extent.end
-    return Records(tuple(records), tuple(errors), None, False), ambiguous
+    return Records(DataRecords.of(records), tuple(errors), None, False), ambiguous
 
 
 def _special(dif: int) -> str:
@@ -443,7 +497,7 @@ def _record(dib: bytes, vib: bytes, data: bytes, extent: _Extent, ordinal: int) 
     lvar = data[0] if dib[0] & 0x0F == DataField.VARIABLE else 0
     header = record_header(dib, vib, extent.codes, extent.text, lvar, ordinal)
     value, invalid = decode_value(header.data_field, data, header.meaning)
-    return DataRecord((header, data, value, invalid))
+    return DataRecord(header, data, value, invalid)
 
 
 def encode_record(

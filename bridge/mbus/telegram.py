@@ -32,7 +32,14 @@ from bridge.mbus.frame import LongFrame
 from bridge.mbus.header import Header, decode_header, reversed_header
 from bridge.mbus.layout import read_records
 from bridge.mbus.profile import Profile, unfold
-from bridge.mbus.record import DataRecord, RecordError, Records, decode_records
+from bridge.mbus.record import (
+    NO_RECORDS,
+    DataRecord,
+    DataRecords,
+    RecordError,
+    Records,
+    decode_records,
+)
 from bridge.mbus.security import Afl, Doubt, Opened, Security, decode_afl, open_payload
 from bridge.units import Quantity
 
@@ -107,7 +114,7 @@ class Telegram(NamedTuple):
     address: int
     ci: int
     header: Header | None
-    records: tuple[DataRecord, ...] = ()
+    records: DataRecords = NO_RECORDS
     more_records_follow: bool = False
     manufacturer_data: bytes | None = None
     errors: tuple[RecordError, ...] = ()
@@ -376,7 +383,7 @@ def _decode_content(
     content = ci_row(frame.ci).content
     data, offset = opened.data or b"", _content_offset(content, opened)
     counter = None if opened.counter is None else int.from_bytes(opened.counter, "little")
-    found = Records((), (), None, False)
+    found = Records(NO_RECORDS, (), None, False)
     error: ApplicationError | None = None
     alarm: bytes | None = None
     told: Format | None = None
@@ -431,7 +438,7 @@ def _decode_content(
 
 
 def _nothing(offset: int, reason: str, data: bytes) -> Records:
-    return Records((), (RecordError(offset, reason, data[offset:]),), None, False)
+    return Records(NO_RECORDS, (RecordError(offset, reason, data[offset:]),), None, False)
 
 
 def _is_plain(

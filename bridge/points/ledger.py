@@ -8,6 +8,8 @@ hold them, and the meter may come back.
 
 Points that nobody wrote down are made from a meter's first answer. They are remembered too, so that
 a meter which is silent when the bridge starts again is a meter in fault, not one without objects.
+Beside them stands which record feeds each point, and which records each meter sent when they last
+changed, for `check`.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import sqlite3
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 from bridge.errors import BridgeError
 
@@ -39,6 +42,27 @@ _REMEDIES = {
 }
 
 
+# The file's PRAGMA user_version. 0 is a file without the tables `fed` and `sent`.
+VERSION = 1
+
+_TABLES = (
+    "CREATE TABLE IF NOT EXISTS objects ("
+    " object_type TEXT NOT NULL, instance INTEGER NOT NULL, name TEXT NOT NULL,"
+    " PRIMARY KEY (object_type, instance), UNIQUE (object_type, name)) STRICT",
+    "CREATE TABLE IF NOT EXISTS found ("
+    " meter TEXT NOT NULL, name TEXT NOT NULL, definition TEXT NOT NULL,"
+    " PRIMARY KEY (meter, name)) STRICT",
+    "CREATE TABLE IF NOT EXISTS fed ("
+    " meter TEXT NOT NULL, name TEXT NOT NULL, selector TEXT NOT NULL, record TEXT NOT NULL,"
+    " equals INTEGER NOT NULL, beside TEXT NOT NULL,"
+    " PRIMARY KEY (meter, name)) STRICT",
+    "CREATE TABLE IF NOT EXISTS sent ("
+    " meter TEXT PRIMARY KEY NOT NULL, records TEXT NOT NULL) STRICT",
+)
+# Version 0 counted equal records there; a key counts its own.
+_FROM_VERSION_0 = "DELETE FROM found WHERE meter LIKE '%:counts'"
+
+
 class LedgerError(BridgeError):
     """The ledger cannot be read or written, or contradicts the configuration."""
 
@@ -55,6 +79,20 @@ class InstanceTakenError(LedgerError):
         self.instance = instance
         self.name = name
         self.owner = owner
+
+
+class Feed(NamedTuple):
+    """Which record feeds a point.
+
+    ``selector`` is what the point asked for when that was settled, as text; ``record`` the key of
+    the record, ``equals`` how many records with its DIB and VIB the meter sends, ``beside`` the
+    keys of others that would fit as well.
+    """
+
+    selector: str
+    record: str
+    equals: int
+    beside: tuple[str, ...] = ()
 
 
 def preferred_instance(name: str) -> int:
@@ -79,16 +117,7 @@ class Ledger:
             )
             self._connection.execute("PRAGMA journal_mode=WAL")
             self._connection.execute("PRAGMA synchronous=FULL")
-            self._connection.execute(
-                "CREATE TABLE IF NOT EXISTS objects ("
-                " object_type TEXT NOT NULL, instance INTEGER NOT NULL, name TEXT NOT NULL,"
-                " PRIMARY KEY (object_type, instance), UNIQUE (object_type, name)) STRICT"
-            )
-            self._connection.execute(
-                "CREATE TABLE IF NOT EXISTS found ("
-                " meter TEXT NOT NULL, name TEXT NOT NULL, definition TEXT NOT NULL,"
-                " PRIMARY KEY (meter, name)) STRICT"
-            )
+            self._bring_up_to_date()
             self._instances: dict[tuple[str, str], int] = {}
             self._owners: dict[tuple[str, int], str] = {}
             self._load()
@@ -112,6 +141,7 @@ class Ledger:
         try:
             with closing(sqlite3.connect(f"{path.absolute().as_uri()}?{how}", uri=True)) as file:
                 file.backup(copy._connection)
+            copy._bring_up_to_date()
         except sqlite3.Error as error:
             raise _explain(path, error) from error
         copy._load()
@@ -235,6 +265,62 @@ class Ledger:
             except LedgerError:
                 self._connection.rollback()
                 raise
+
+    def feed(self, meter: str, name: str, feed: Feed) -> None:
+        """Keep which record feeds a point.
+
+        Raises:
+            LedgerError: the file cannot be written.
+        """
+        self._write(
+            "INSERT OR REPLACE INTO fed (meter, name, selector, record, equals, beside)"
+            " VALUES (?, ?, ?, ?, ?, ?)",
+            (meter, name, feed.selector, feed.record, feed.equals, " ".join(feed.beside)),
+        )
+
+    def feeds(self, meter: str) -> dict[str, Feed]:
+        """What feeds each of a meter's points, as far as it is settled, by name."""
+        rows = self._connection.execute(
+            "SELECT name, selector, record, equals, beside FROM fed WHERE meter = ?", (meter,)
+        )
+        return {
+            name: Feed(selector, record, equals, tuple(beside.split()))
+            for name, selector, record, equals, beside in rows
+        }
+
+    def keep_sent(self, meter: str, records: str) -> None:
+        """Keep which records a meter sends.
+
+        Raises:
+            LedgerError: the file cannot be written.
+        """
+        self._write("INSERT OR REPLACE INTO sent (meter, records) VALUES (?, ?)", (meter, records))
+
+    def sent(self, meter: str) -> str | None:
+        """What `keep_sent` last kept of a meter, or None."""
+        row = self._connection.execute(
+            "SELECT records FROM sent WHERE meter = ?", (meter,)
+        ).fetchone()
+        return None if row is None else str(row[0])
+
+    def _bring_up_to_date(self) -> None:
+        """Give a new file its tables, and an old one those that it lacks, all or nothing."""
+        (version,) = self._connection.execute("PRAGMA user_version").fetchone()
+        if version > VERSION:
+            raise LedgerError(
+                f"{self._path}: a later version of this program wrote the ledger of object "
+                "identifiers; run that one, or restore the ledger from before"
+            )
+        if version == VERSION:
+            return
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            for statement in (*_TABLES, _FROM_VERSION_0, f"PRAGMA user_version = {VERSION}"):
+                self._connection.execute(statement)
+        except sqlite3.Error:
+            self._connection.rollback()
+            raise
+        self._connection.execute("COMMIT")
 
     def _load(self) -> None:
         rows = self._connection.execute("SELECT object_type, instance, name FROM objects")

@@ -29,7 +29,7 @@ class Fault(StrEnum):
     NO_ANSWER = "the meter does not answer"
     DAMAGED = "only damaged answers came"
     TOO_OLD = "too old"
-    RECORD_MISSING = "the meter no longer sends this record"
+    RECORD_MISSING = "the meter sends no such record"
     AMBIGUOUS = "several records fit"
     WRONG_UNIT = "the record is in a unit that cannot be converted"
     WRONG_KIND = "the record holds another kind of value"

@@ -1,44 +1,35 @@
 """Which data record feeds which point.
 
-A record is named by what it says: quantity, function, storage number, tariff, subunit, and the
-modifiers of its VIFEs. Its position in the telegram and its power of ten say nothing: a meter that
-adds a record, or changes its range, moves nothing.
+The user names a record by what it says: quantity, function, storage number, tariff, subunit, and
+the modifiers of its VIFEs. Against the first whole answer this comes down to one record, or it is
+a fault and never a guess. From then on the point is fed by that record's key (see `known`): a
+record that comes later and fits as well neither takes its place nor puts it in doubt.
+
+When a second answer has the key as well, it goes into the ledger, beside the points that were
+found, and a restart maps the same. What the user wrote is kept with it: another selector is held
+against the meter anew. A key that the user wrote (``record: 0C06``) stands in the file, and
+nowhere else.
+
+Only when the key is missing the selector is asked again. A meter that changed its range or data
+field (0C06 to 0C07) has one other record that fits: the point moves. A record that was sent beside
+the old one is another one and never it.
+
+Where a meter sends equal records, the key counts them, and the number of them belongs to what is
+settled: if one goes, or one more comes, nobody can say which is whose.
 """
 
 from __future__ import annotations
 
-import datetime
 import itertools
-import re
-from collections import Counter
-from collections.abc import Container, Iterable, Mapping, Sequence
+import json
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
-from types import MappingProxyType
+from typing import NamedTuple
 
 from bridge.mbus.dif import Function
-from bridge.mbus.record import DataRecord
-from bridge.mbus.values import PartialDate
-from bridge.points.reading import Fault, Kind
+from bridge.points.known import Identity, Known, block_of, ordinal_of
+from bridge.points.reading import Fault
 from bridge.units import Quantity, Unit
-
-# Numbers that name something. REAL holds 24 bits, so an eight-digit number would be another one.
-TEXT_QUANTITIES = frozenset(
-    {
-        Quantity.FABRICATION_NUMBER,
-        Quantity.IDENTIFICATION,
-        Quantity.MANUFACTURER,
-        Quantity.PARAMETER_SET,
-        Quantity.MODEL_VERSION,
-        Quantity.HARDWARE_VERSION,
-        Quantity.FIRMWARE_VERSION,
-        Quantity.SOFTWARE_VERSION,
-        Quantity.CUSTOMER_LOCATION,
-        Quantity.CUSTOMER,
-        Quantity.SUPPLIER_INFORMATION,
-        Quantity.OPERATOR_DATA,
-    }
-)
 
 # What must not be offered to everybody on the network.
 SECRET_QUANTITIES = frozenset(
@@ -53,53 +44,6 @@ SECRET_QUANTITIES = frozenset(
 )
 
 _MEANINGLESS = frozenset({Quantity.UNKNOWN, Quantity.MANUFACTURER_SPECIFIC, Quantity.ANY})
-_DATE_QUANTITIES = {Quantity.DATE: Kind.DATE, Quantity.DATE_TIME: Kind.DATE_TIME}
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """All that a record says of itself but its value and its scale."""
-
-    quantity: Quantity
-    function: Function
-    storage: int
-    tariff: int
-    subunit: int
-    modifiers: tuple[str, ...]
-    unit: Unit
-    unit_text: str
-
-    @classmethod
-    def of(cls, record: DataRecord) -> Identity:
-        return cls(
-            quantity=record.quantity,
-            function=record.function,
-            storage=record.storage,
-            tariff=record.tariff,
-            subunit=record.subunit,
-            modifiers=record.modifiers,
-            unit=record.unit if record.quantity is Quantity.USER_DEFINED else Unit.NONE,
-            unit_text=record.unit_text,
-        )
-
-    def slug(self) -> str:
-        """A name for a point: ``energy``, ``power-maximum-storage-1``."""
-        own_words = self.quantity is Quantity.USER_DEFINED and _slug(self.unit_text or self.unit)
-        parts = [own_words or self.quantity.value, *map(_slug, self.modifiers)]
-        if self.function is not Function.INSTANTANEOUS:
-            parts.append("in-error" if self.function is Function.ERROR else self.function.value)
-        for word, number in (
-            ("storage", self.storage),
-            ("tariff", self.tariff),
-            ("subunit", self.subunit),
-        ):
-            if number:
-                parts.append(f"{word}-{number}")
-        return "-".join(parts).lower()
-
-
-def _slug(text: str) -> str:
-    return "-".join(re.findall(r"[^\W_]+", text))
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,12 +54,8 @@ class Selector:
     count of its exceeds, must never stand in for the value itself.
 
     ``dib`` and ``vib`` are the bytes themselves, for records that no words describe. ``ordinal``
-    counts from 1 among the records that fit, for meters that send the same thing several times;
-    ``count`` is how many of them there were when the point was made.
-
-    ``like`` are the bytes (DIB and VIB) that the record of a found point had. They tell it from
-    others that say the same in another range; ``alone`` says that there were none, so that a meter
-    which changes its range is followed.
+    counts from 1 among the records that fit, in the order of the answer, while none is settled.
+    ``key`` names the record outright, and nothing else matters then.
     """
 
     quantity: Quantity | None = None
@@ -124,18 +64,16 @@ class Selector:
     tariff: int | None = 0
     subunit: int | None = 0
     modifiers: tuple[str, ...] | None = None
+    unit: Unit | None = None
     unit_text: str | None = None
     dib: bytes | None = None
     vib: bytes | None = None
     ordinal: int | None = None
-    count: int | None = None
-    like: bytes | None = None
-    alone: bool = False
+    key: str | None = None
 
     @classmethod
-    def found(cls, record: DataRecord, ordinal: int, count: int, *, alone: bool) -> Selector:
-        """The selector of a point that is made for one record of an answer."""
-        identity = Identity.of(record)
+    def of(cls, identity: Identity) -> Selector:
+        """The selector of a point that was found: all that its record says."""
         return cls(
             quantity=identity.quantity,
             function=identity.function,
@@ -143,147 +81,165 @@ class Selector:
             tariff=identity.tariff,
             subunit=identity.subunit,
             modifiers=identity.modifiers,
+            unit=identity.unit,
             unit_text=identity.unit_text,
-            ordinal=ordinal,
-            count=count,
-            like=record.dib + record.vib,
-            alone=alone,
         )
 
-    def fits(self, record: DataRecord) -> bool:
-        # Written out, what differs most first: each answer is held against each of its points.
+    def fits(self, known: Known) -> bool:
+        if self.key is not None:
+            return known.key == self.key
+        identity = known.identity
         wanted = self.modifiers
         if wanted is None and self.vib is None:
             wanted = ()
         return (
-            self.quantity in (None, record.quantity)
-            and self.storage in (None, record.storage)
-            and self.tariff in (None, record.tariff)
-            and wanted in (None, record.modifiers)
-            and self.function in (None, record.function)
-            and self.subunit in (None, record.subunit)
-            and self.unit_text in (None, record.unit_text)
-            and self.dib in (None, record.dib)
-            and self.vib in (None, record.vib)
+            self.quantity in (None, identity.quantity)
+            and self.storage in (None, identity.storage)
+            and self.tariff in (None, identity.tariff)
+            and wanted in (None, identity.modifiers)
+            and self.function in (None, identity.function)
+            and self.subunit in (None, identity.subunit)
+            and self.unit in (None, identity.unit)
+            and self.unit_text in (None, identity.unit_text)
+            and (self.dib is None or self.dib == known.dib)
+            and (self.vib is None or self.vib == known.vib)
         )
 
-    def among(self, records: Sequence[DataRecord]) -> list[DataRecord]:
-        """All records that fit; of a found point, those with the bytes that it was made for."""
-        fitting = [record for record in records if self.fits(record)]
-        if self.like is None:
-            return fitting
-        same = [record for record in fitting if record.dib + record.vib == self.like]
-        return same if same or not self.alone else fitting
+    def to_json(self) -> str:
+        """What the selector says, the same text for the same selector; defaults are left out."""
+        usual = Selector()
+        fields = ((name, getattr(self, name)) for name in self.__slots__)
+        return json.dumps(
+            {
+                name: value.hex() if isinstance(value, bytes) else value
+                for name, value in fields
+                if value != getattr(usual, name)
+            },
+            sort_keys=True,
+        )
 
 
-def select(selector: Selector, records: Sequence[DataRecord]) -> DataRecord | Fault:
-    """The one record that a selector names, or why there is none."""
-    fitting = selector.among(records)
-    if not fitting:
+class Settled(NamedTuple):
+    """The record that feeds a point.
+
+    ``equals`` is how many records with its DIB and VIB the meter sends. ``beside`` are the keys of
+    others that fit the selector as well and were sent in one answer with it.
+    """
+
+    key: str
+    equals: int = 1
+    beside: frozenset[str] = frozenset()
+
+
+def settle(selector: Selector, sent: Sequence[Known]) -> Settled | Fault:
+    """The one record that a selector names, of a point that has none yet, or why there is none."""
+    fitting = [known for known in sent if selector.fits(known)]
+    if not fitting or (selector.ordinal is not None and selector.ordinal > len(fitting)):
         return Fault.RECORD_MISSING
-    if selector.count is not None and len(fitting) != selector.count:
-        # Which of several equal records is gone, or new, nobody can say.
+    if selector.ordinal is None and len(fitting) > 1:
         return Fault.AMBIGUOUS
-    if selector.ordinal is not None:
-        if selector.ordinal > len(fitting):
-            return Fault.RECORD_MISSING
-        return fitting[selector.ordinal - 1]
-    return fitting[0] if len(fitting) == 1 else Fault.AMBIGUOUS
+    return settle_on(fitting[(selector.ordinal or 1) - 1], selector, sent)
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+def settle_on(mine: Known, selector: Selector, sent: Sequence[Known]) -> Settled:
+    """``mine`` as the record that feeds a point, among all that the meter sends."""
+    block = mine.block
+    equals = sum(known.block == block for known in sent)
+    return Settled(mine.key, equals, _others(block, selector, sent))
+
+
+def hold(settled: Settled, selector: Selector, sent: Sequence[Known]) -> Settled | Fault:
+    """What feeds the point now: the settled record, or the one that it has become, or why none."""
+    block = block_of(settled.key)
+    beside = settled.beside | _others(block, selector, sent)
+    # A counter of the fixed structure has the same key whether it is of now or stored.
+    equals = [known for known in sent if known.block == block and _is_of(selector, known)]
+    if equals:
+        if len(equals) != settled.equals:
+            return Fault.AMBIGUOUS
+        return settled if beside == settled.beside else settled._replace(beside=beside)
+    candidates = _candidates(settled, selector, sent)
+    if not candidates:
+        return Fault.RECORD_MISSING
+    if len(candidates) != settled.equals or len({known.block for known in candidates}) > 1:
+        return Fault.AMBIGUOUS
+    mine = candidates[ordinal_of(settled.key) - 1]
+    beside = (settled.beside | _others(mine.block, selector, sent)) - {mine.key}
+    return Settled(mine.key, settled.equals, beside)
+
+
+def _is_of(selector: Selector, known: Known) -> bool:
+    return selector.fits(known) if selector.key is None else known.block == block_of(selector.key)
+
+
+def _others(block: str, selector: Selector, sent: Sequence[Known]) -> frozenset[str]:
+    return frozenset(known.key for known in sent if selector.fits(known) and known.block != block)
+
+
+def _candidates(settled: Settled, selector: Selector, sent: Sequence[Known]) -> list[Known]:
+    return [known for known in sent if selector.fits(known) and known.key not in settled.beside]
+
+
+class Found(NamedTuple):
     """A record worth offering, with the name and the selector that a point for it has."""
 
     name: str
     selector: Selector
-    record: DataRecord
-    kind: Kind
+    settled: Settled
+    known: Known
 
 
-def kind_of(record: DataRecord) -> Kind | None:
-    """What sort of point a record feeds, or None where no point could offer it."""
-    if isinstance(record.value, bytes):
-        return None
-    if record.quantity in TEXT_QUANTITIES:
-        return Kind.TEXT
-    match record.value:
-        case Decimal():
-            return Kind.NUMBER
-        case str():
-            return Kind.TEXT
-        case datetime.datetime():
-            return Kind.DATE_TIME
-        case datetime.date():
-            return Kind.DATE
-        case datetime.time():
-            return Kind.TIME
-        case PartialDate():
-            return Kind.TEXT
-        case None:
-            return kind_of_quantity(record.quantity)
-        case _:
-            return None
-
-
-def kind_of_quantity(quantity: Quantity) -> Kind:
-    """What sort of point a quantity usually makes, while no record was seen."""
-    if quantity in TEXT_QUANTITIES:
-        return Kind.TEXT
-    return _DATE_QUANTITIES.get(quantity, Kind.NUMBER)
+def claimed_by(settled: Settled, selector: Selector, sent: Sequence[Known]) -> set[str]:
+    """The keys of an answer that are, or could be, a settled point's."""
+    now = hold(settled, selector, sent)
+    if isinstance(now, Settled):
+        return {now.key}
+    # As long as it is open which record is whose, none of them is a new one.
+    block = block_of(settled.key)
+    mine = {known.key for known in sent if known.block == block}
+    return mine.union(known.key for known in _candidates(settled, selector, sent))
 
 
 def find(
-    records: Sequence[DataRecord],
-    known: Mapping[str, Selector] = MappingProxyType({}),
+    sent: Sequence[Known],
+    taken: Collection[str] = (),
+    claimed: Collection[str] = (),
     *,
     all_storages: bool,
 ) -> list[Found]:
     """The points that a meter's answer offers by itself, and that are not known yet.
 
     Args:
-        records: the data records of one whole answer.
-        known: the selectors of points that were found before, by name.
+        sent: the records of one whole answer.
+        taken: the names of points that were found before.
+        claimed: the keys that are theirs; see `claimed_by`.
         all_storages: also those of the past (storage number above 0).
     """
-    claimed: set[int] = set()
-    for selector in known.values():
-        record = select(selector, records)
-        # As long as it is open which record is whose, none of them is a new one.
-        mine = selector.among(records) if isinstance(record, Fault) else [record]
-        claimed.update(map(id, mine))
     found: list[Found] = []
-    taken = set(known)
-    for identity, group in _groups(records, all_storages=all_storages).items():
-        keys = Counter(record.dib + record.vib for record in group)
-        seen: Counter[bytes] = Counter()
-        for record in group:
-            key = record.dib + record.vib
-            seen[key] += 1
-            kind = kind_of(record)
-            if kind is None or id(record) in claimed:
-                continue
-            name = _free_name(identity.slug(), taken)
-            taken.add(name)
-            selector = Selector.found(record, seen[key], keys[key], alone=len(keys) == 1)
-            found.append(Found(name=name, selector=selector, record=record, kind=kind))
+    names = set(taken)
+    for known in _worth_offering(sent, all_storages=all_storages):
+        if known.kind is None or known.key in claimed:
+            continue
+        selector = Selector.of(known.identity)
+        name = _free_name(known.identity.slug(), names)
+        names.add(name)
+        found.append(Found(name, selector, settle_on(known, selector, sent), known))
     return found
 
 
-def _groups(
-    records: Iterable[DataRecord], *, all_storages: bool
-) -> dict[Identity, list[DataRecord]]:
-    """The records worth offering; together those that say the same."""
-    groups: dict[Identity, list[DataRecord]] = {}
-    for record in records:
-        if record.quantity in _MEANINGLESS or record.quantity in SECRET_QUANTITIES:
+def _worth_offering(sent: Iterable[Known], *, all_storages: bool) -> Iterable[Known]:
+    """The records worth offering, together those that say the same."""
+    groups: dict[Identity, list[Known]] = {}
+    for known in sent:
+        quantity = known.identity.quantity
+        if quantity in _MEANINGLESS or quantity in SECRET_QUANTITIES:
             continue
-        if record.storage and not all_storages:
+        if known.identity.storage and not all_storages:
             continue
-        groups.setdefault(Identity.of(record), []).append(record)
-    return groups
+        groups.setdefault(known.identity, []).append(known)
+    return itertools.chain.from_iterable(groups.values())
 
 
-def _free_name(slug: str, taken: Container[str]) -> str:
+def _free_name(slug: str, taken: Collection[str]) -> str:
     names = (slug if n == 1 else f"{slug}-{n}" for n in itertools.count(1))
     return next(name for name in names if name not in taken)

@@ -37,6 +37,9 @@ buses:
           odd: {dif: "02", vif: "FF68", unit: volts}
           due: {quantity: date, storage: 1}
           second: {quantity: voltage, ordinal: 2}
+          keyed: {record: 0C06#2}
+          clock: {record: 046D}
+          litres: {vif: "13"}
       gas:
         secondary: 12345678-ITW-14-03
         every: 24h
@@ -96,6 +99,18 @@ def test_a_point_names_its_record(tmp_path: Path) -> None:
     )
     assert points["due"].kind is Kind.DATE
     assert points["second"].selector.ordinal == 2
+
+
+def test_a_point_by_its_bytes_is_of_the_kind_and_unit_that_they_say(tmp_path: Path) -> None:
+    bus = load(tmp_path).buses["cellar"]
+    plan = meter_plan("water", bus, bus.meters["water"])
+    assert plan.points is not None
+    points = {point.name: point for point in plan.points}
+    assert points["keyed"].selector == Selector(key="0C06#2")
+    assert (points["keyed"].kind, points["keyed"].unit) == (Kind.NUMBER, "kilowatt-hours")
+    assert points["clock"].kind is Kind.DATE_TIME
+    assert (points["litres"].kind, points["litres"].unit) == (Kind.NUMBER, "cubic-meters")
+    assert (points["odd"].kind, points["odd"].unit) == (Kind.NUMBER, "volts")
 
 
 def test_no_user_can_take_the_name_of_a_point_that_every_meter_has() -> None:

@@ -8,6 +8,10 @@ from typing import TYPE_CHECKING
 import pytest
 import simplejson
 
+from bridge.mbus.record import decode_records
+from bridge.points.known import known_records, to_json
+from bridge.points.ledger import Ledger
+
 if TYPE_CHECKING:
     from tests.cli.conftest import Program
 
@@ -100,6 +104,31 @@ def test_ten_mistakes_are_ten_lines_each_with_its_place(program: Program, tmp_pa
     # `run` finds the same, and does not start.
     assert running.result() == done
     assert [each.name for each in tmp_path.iterdir()] == ["site.yaml"]
+
+
+def test_what_a_meter_sent_before_shows_the_record_of_each_point(
+    program: Program, site: Path
+) -> None:
+    energies = "0C 06 78 56 34 12   04 06 01 00 00 00   0C 2B 01 00 00 00"
+    (site.parent / "site.state").mkdir()
+    ledger = Ledger(site.parent / "site.state" / "ledger.sqlite")
+    ledger.keep_sent(
+        "heat-1", to_json(known_records(decode_records(bytes.fromhex(energies)).records))
+    )
+    ledger.close()
+    done = program.run("check", "site.yaml", cwd=site.parent)
+    assert done.status == 0
+    titles, *rows = done.out.splitlines()
+    assert titles.split() == ["object", "name", "unit", "record", "from"]
+    (power,) = [row.split() for row in rows if "heat-1.power" in row]
+    assert power[2:] == ["heat-1.power", "kilowatts", "0C2B", "power"]
+    warning, verdict = done.err.splitlines()
+    assert warning == (
+        "site.yaml:12:11: warning: buses.basement.meters.heat-1.points.energy: names 2 records of "
+        "this meter: 0C06 (energy, in Wh), 0406 (energy, in Wh), which differ in nothing but their "
+        "bytes; write record: 0C06 or record: 0406 in place of quantity"
+    )
+    assert verdict == "site.yaml: no errors, 1 warning"
 
 
 def test_a_warning_is_no_error(program: Program, site: Path) -> None:

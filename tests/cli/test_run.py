@@ -92,6 +92,31 @@ def test_a_missing_serial_port_is_said_and_its_meters_are_in_fault(
     assert running.end().status == 0
 
 
+def test_what_is_in_fault_is_said_with_its_reason(
+    program: Program, ports: Ports, tmp_path: Path
+) -> None:
+    bus = program.start("simulate", "--port", "0", "--baudrate", "38400")
+    port = bus.wait_for(r"tcp://[\d.]+:\d+")[0]
+    points = "{volume: {quantity: volume}, current: {quantity: current}}"
+    (tmp_path / "site.yaml").write_text(
+        f"""
+device: {{instance: 260004}}
+bacnet: {{address: 127.0.0.1/8, port: {ports.udp()}}}
+buses:
+  cellar:
+    port: "{port}"
+    baudrate: 38400
+    meters: {{m: {{address: 1, points: {points}}}}}
+"""
+    )
+    running = program.start("run", "site.yaml", "-v", cwd=tmp_path)
+    running.wait_for(r"WARNING m\.current: names no record of this meter; .*; ")
+    running.wait_for(r"^1 point in fault: 1 \(the meter sends no such record\)\.$")
+    assert " DEBUG " in running.err
+    assert running.end().status == 0
+    assert bus.end().status == 0
+
+
 def test_a_hangup_does_not_end_it(running: Running) -> None:
     running.process.send_signal(signal.SIGHUP)
     running.wait_for("SIGHUP")

@@ -327,3 +327,40 @@ def test_a_key_is_16_bytes_in_hex(tmp_path: Path) -> None:
         read_key(Key(file=tmp_path / "none"))
     with pytest.raises(KeyTextError, match="is not set"):
         read_key(Key(env="NO_SUCH_VARIABLE_HERE"))
+
+
+def test_two_points_that_can_only_name_one_record_are_said_with_both_lines() -> None:
+    points = "a: {quantity: energy}, b: {quantity: energy, storage: 0, unit: kilowatt-hours}"
+    assert warnings_of(site(f"m: {{address: 1, points: {{{points}}}}}")) == [
+        (
+            8,
+            "b.meters.m.points.b",
+            "names the same record as a (line 8), and offers it in the same way",
+        )
+    ]
+    same = "a: {record: 0C13}, b: {record: 0c 13}"
+    assert len(warnings_of(site(f"m: {{address: 1, points: {{{same}}}}}"))) == 1
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        "{quantity: energy, unit: gigajoules}",
+        "{quantity: energy, object: accumulator}",
+        "{quantity: energy, scale: 0.1}",
+        "{quantity: energy, storage: 1}",
+        "{quantity: energy, modifiers: [backward]}",
+        "{quantity: energy, ordinal: 2}",
+        "{record: 0C06}",
+    ],
+)
+def test_one_record_may_be_offered_in_two_ways(other: str) -> None:
+    points = f"a: {{quantity: energy}}, b: {other}"
+    assert warnings_of(site(f"m: {{address: 1, points: {{{points}}}}}")) == []
+
+
+def test_a_point_that_repeats_one_of_the_template_is_said() -> None:
+    meter = "m: {address: 1, model: itron-cyble, points: {again: {quantity: volume}}}"
+    ((line, key, message),) = warnings_of(site(meter))
+    assert (line, key) == (8, "b.meters.m.points.again")
+    assert "the same record as volume (model itron-cyble)" in message

@@ -99,7 +99,16 @@ def test_everything_shows_every_key_with_its_default(
 def test_everything_names_no_key_that_there_is_not() -> None:
     text = EVERYTHING.read_text(encoding="utf-8")
     known = {key for model in MODELS for key in model.model_fields}
-    names = {"basement", "main-water", "heat-1", "gas-17", "volume", "flow", "input-state"}
+    names = {
+        "basement",
+        "main-water",
+        "heat-1",
+        "gas-17",
+        "volume",
+        "flow",
+        "input-state",
+        "pulses",
+    }
     written = set(re.findall(r"^\s*(?:#: )?([\w-]+):(?: |$)", text, re.MULTILINE))
     assert written - known == names
 

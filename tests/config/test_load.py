@@ -245,6 +245,75 @@ def test_a_template_gives_its_points_and_written_keys_change_them() -> None:
     assert found["everything"].points == "all"
 
 
+def test_a_record_is_named_by_its_key_in_place_of_the_templates_words() -> None:
+    points = "points: {volume: {record: 0c 14#2}}"
+    loaded = load_text(meters(f"m: {{address: 1, model: itron-cyble, {points}}}"), HERE)
+    changed = loaded.buses["b"].meters["m"].points
+    assert not isinstance(changed, str)
+    assert (changed["volume"].record, changed["volume"].quantity) == ("0C14#2", None)
+    assert changed["volume"].description == "Volume"
+
+
+@pytest.mark.parametrize(
+    ("record", "key"),
+    [
+        ("0C06", "0C06"),
+        ("'0406'", "0406"),
+        ("0406", "0406"),
+        ("02FD48#2", "02FD48#2"),
+        ("02FD48#1", "02FD48"),
+        ("8c 90 10 06", "8C901006"),
+        ("0D7C084449202E74737563", "0D7C084449202E74737563"),
+        ("E9", "E9"),
+    ],
+)
+def test_a_key_is_dib_and_vib_and_the_ordinal(record: str, key: str) -> None:
+    loaded = load_text(meters(f"m: {{address: 1, points: {{p: {{record: {record}}}}}}}"), HERE)
+    points = loaded.buses["b"].meters["m"].points
+    assert not isinstance(points, str)
+    assert points["p"].record == key
+
+
+@pytest.mark.parametrize(
+    ("record", "message", "remedy"),
+    [
+        ("energy", "energy is no key of a record", "0C06#2 for the second"),
+        ("0C06#0", '"0C06#0" is no key of a record', "write its DIF and VIF bytes"),
+        ("0C0", "0C0 is no key of a record", "write its DIF and VIF bytes"),
+        ("8C90", "8C90 has no VIF", "the DIF with its DIFEs, then the VIF with its VIFEs"),
+        ("0C86", "0C86 ends within its VIF", "write all of its VIFEs"),
+        ("0C0678563412", "0C0678563412 goes on behind its VIF", "write 0C06 alone"),
+        ("2F06", "2F begins no data record", "as `read` shows them"),
+    ],
+)
+def test_what_is_no_key_is_an_error_that_says_why(record: str, message: str, remedy: str) -> None:
+    (problem,) = problems_of(meters(f"m: {{address: 1, points: {{p: {{record: {record}}}}}}}"))
+    assert problem.message.startswith(message)
+    assert remedy in problem.remedy
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        "quantity: energy",
+        "storage: 1",
+        "tariff: 1",
+        "subunit: 1",
+        "function: maximum",
+        "modifiers: [backward]",
+        "dif: '0C'",
+        "vif: '06'",
+        "ordinal: 2",
+    ],
+)
+def test_a_key_and_words_do_not_go_together(other: str) -> None:
+    text = meters(f"m: {{address: 1, points: {{p: {{record: 0C06, {other}}}}}}}")
+    (problem,) = problems_of(text)
+    word = other.partition(":")[0]
+    assert problem.key.endswith(f".p.{word}")
+    assert problem.remedy == f"remove {word}, or record"
+
+
 def test_an_unknown_template_is_an_error_with_a_suggestion() -> None:
     points = "points: {volume: {unit: liters}}"
     (problem,) = problems_of(meters(f"m: {{address: 1, model: itron-cybel, {points}}}"))

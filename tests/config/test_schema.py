@@ -46,6 +46,7 @@ def test_the_examples_follow_the_schema(name: str) -> None:
         "{secondary: '01234567', between: '22:00-02:00', model: itron-cyble}",
         "{address: 1, points: all, key: {file: keys/m}}",
         "{address: 1, points: {v: {quantity: volume, scale: 0.1, dif: '04'}}}",
+        "{address: 1, points: {v: {record: 0C06}, w: {record: 0406}, x: {record: 02FD48#2}}}",
     ],
 )
 def test_what_is_right_follows_the_schema(keys: str) -> None:
@@ -67,6 +68,7 @@ def test_what_is_right_follows_the_schema(keys: str) -> None:
         "{address: 1, points: {v: {unit: kWh}}}",
         "{address: 1, points: {a b: {quantity: volume}}}",
         "{address: 1, points: {v: {scale: 0}}}",
+        "{address: 1, points: {v: {record: energy}}}",
     ],
 )
 def test_what_is_wrong_does_not_follow_the_schema(keys: str) -> None:

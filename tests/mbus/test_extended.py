@@ -67,7 +67,7 @@ def test_what_it_has_encrypted_is_not_read(session: str, method: str) -> None:
     for ci, before in ((0x8D, SHORT), (0x8F, SHORT + OTHER_END)):
         data = secured(before, WATER, session)
         decoded = telegram(ci, data, bytes(16))
-        assert (decoded.security, decoded.records) == (Security.UNSUPPORTED, ())
+        assert (decoded.security, len(decoded.records)) == (Security.UNSUPPORTED, 0)
         assert decoded.encryption == f"extended link layer, {method}"
         assert decoded.ci == ci
         (error,) = decoded.errors

@@ -256,8 +256,8 @@ def test_base_value_and_time_may_be_in_an_earlier_telegram_or_behind() -> None:
     record = "8D 04 95 1F 03 61 01 01"
     earlier = decode_records(bytes.fromhex(TIME + BASE + "1F")).records
     later = decode_records(bytes.fromhex(record)).records
-    (unfolded,) = unfold(earlier + later)
-    (behind,) = unfold(later + earlier)
+    (unfolded,) = unfold([*earlier, *later])
+    (behind,) = unfold([*later, *earlier])
     assert series(unfolded) == series(behind)
     assert series(unfolded)[1] == ("2010-01-01 01:00:00", "12300.1")
 

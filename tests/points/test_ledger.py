@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from bridge.points import ledger as ledger_module
 from bridge.points.ledger import (
     INSTANCES,
+    VERSION,
+    Feed,
     InstanceTakenError,
     Ledger,
     LedgerError,
@@ -163,3 +165,63 @@ def test_a_file_that_is_no_ledger_is_said_and_left_alone(tmp_path: Path) -> None
 def test_a_folder_that_is_not_there_is_said(tmp_path: Path) -> None:
     with pytest.raises(LedgerError, match="the right to write it"):
         Ledger(tmp_path / "missing" / "ledger")
+
+
+def test_what_feeds_a_point_and_what_a_meter_sends_is_there_again(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "ledger")
+    ledger.feed("heat-1", "energy", Feed("{}", "0C06", 1))
+    ledger.feed("heat-1", "energy", Feed("{}", "02FD48#2", 2, ("0406", "0C07")))
+    ledger.feed("heat-2", "energy", Feed("{}", "0C06", 1))
+    ledger.keep_sent("heat-1", "[]")
+    ledger.keep_sent("heat-1", "[1]")
+    ledger.close()
+    again = Ledger(tmp_path / "ledger")
+    assert again.feeds("heat-1") == {"energy": Feed("{}", "02FD48#2", 2, ("0406", "0C07"))}
+    assert (again.sent("heat-1"), again.sent("heat-2")) == ("[1]", None)
+
+
+def make_version_0(path: Path) -> None:
+    """A ledger as it was before it kept what feeds a point."""
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute(
+        "CREATE TABLE objects ("
+        " object_type TEXT NOT NULL, instance INTEGER NOT NULL, name TEXT NOT NULL,"
+        " PRIMARY KEY (object_type, instance), UNIQUE (object_type, name)) STRICT"
+    )
+    connection.execute(
+        "CREATE TABLE found ("
+        " meter TEXT NOT NULL, name TEXT NOT NULL, definition TEXT NOT NULL,"
+        " PRIMARY KEY (meter, name)) STRICT"
+    )
+    connection.execute("INSERT INTO objects VALUES ('analog-input', 5, 'heat-1.energy')")
+    connection.execute("INSERT INTO found VALUES ('heat-1', 'energy', '{}')")
+    connection.close()
+
+
+def test_a_ledger_of_the_first_version_is_brought_up_to_date(tmp_path: Path) -> None:
+    path = tmp_path / "ledger"
+    make_version_0(path)
+    before = path.read_bytes()
+    copy = Ledger.copy_of(path)
+    assert (copy.feeds("heat-1"), copy.remembered("heat-1")) == ({}, {"energy": "{}"})
+    assert path.read_bytes() == before, "check writes nothing"
+    ledger = Ledger(path)
+    assert ledger.instance("analog-input", "heat-1.energy") == 5
+    ledger.feed("heat-1", "energy", Feed("{}", "0C06", 1))
+    ledger.close()
+    again = Ledger(path)
+    assert again.feeds("heat-1") == {"energy": Feed("{}", "0C06", 1)}
+    assert again.remembered("heat-1") == {"energy": "{}"}
+
+
+def test_a_ledger_of_a_later_version_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "ledger"
+    Ledger(path).close()
+    connection = sqlite3.connect(path)
+    connection.execute(f"PRAGMA user_version = {VERSION + 1}")
+    connection.close()
+    with pytest.raises(LedgerError, match="a later version of this program wrote"):
+        Ledger(path)
+    with pytest.raises(LedgerError, match="a later version of this program wrote"):
+        Ledger.copy_of(path)

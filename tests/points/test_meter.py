@@ -255,7 +255,8 @@ def test_an_ordinal_counts_among_as_many_as_there_were(tmp_path: Path) -> None:
     point = PointPlan("u", Selector(quantity=Quantity.VOLTAGE, ordinal=1), Kind.NUMBER)
     ledger = Ledger(tmp_path / "ledger")
     house = House(planned(point), ledger)
-    house.meter.answered(answer("02 FD 48 E6 00  02 FD 48 E7 00"), AT, NOW)
+    for _ in range(2):
+        house.meter.answered(answer("02 FD 48 E6 00  02 FD 48 E7 00"), AT, NOW)
     assert house.reading("u").value == Decimal("23.0")
     house.meter.answered(answer("02 FD 48 E7 00"), AT, NOW)
     assert house.reading("u") == Reading(Decimal("23.0"), AT, Fault.AMBIGUOUS)
@@ -298,6 +299,324 @@ def test_a_meter_of_another_kind_never_serves_its_values_under_the_old_name() ->
     assert house.reading("secondary-address").value == str(HEAT)
 
 
+# A point and its key
+
+
+def test_a_point_is_fed_by_the_key_that_its_selector_came_down_to() -> None:
+    house = House(planned(ENERGY))
+    house.meter.answered(answer("0C 06 78 56 34 12"), AT, NOW)
+    for place in ("04 06 01 00 00 00  0C 06 79 56 34 12", "0C 06 79 56 34 12  04 06 01 00 00 00"):
+        house.meter.answered(answer(place), AT, NOW)
+        assert house.reading("energy") == Reading(Decimal(12345679), AT, None)
+
+
+def test_several_records_that_fit_at_first_are_in_doubt_until_the_user_says_which() -> None:
+    house = House(planned(ENERGY))
+    both = answer("0C 06 78 56 34 12  04 06 01 00 00 00")
+    house.meter.answered(both, AT, NOW)
+    house.meter.answered(both, AT, NOW)
+    assert house.reading("energy") == Reading(None, None, Fault.AMBIGUOUS)
+    named = replace(ENERGY, selector=Selector(key="0406"), unit="kilowatt-hours")
+    chosen = House(planned(named))
+    chosen.meter.answered(both, AT, NOW)
+    assert chosen.reading("energy").value == Decimal(1)
+
+
+def test_a_change_of_range_is_followed_and_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    house = House(planned(ENERGY))
+    house.meter.answered(answer("0C 06 78 56 34 12"), AT, NOW)
+    for _ in range(3):
+        house.meter.answered(answer("0C 07 67 45 23 01"), AT, NOW)
+    assert house.reading("energy") == Reading(Decimal(12345670), AT, None)
+    assert house.reading("energy").resolution == 10
+    assert [record.getMessage() for record in caplog.records] == [
+        "heat-1.energy: is fed by 0C07 from now on: the meter no longer sends 0C06, and nothing "
+        "else fits"
+    ]
+
+
+def test_a_restart_maps_the_same(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "ledger")
+    first = House(planned(ENERGY), ledger)
+    for _ in range(2):
+        first.meter.answered(answer("0C 06 78 56 34 12"), AT, NOW)
+    ledger.close()
+    again = House(planned(ENERGY), Ledger(tmp_path / "ledger"))
+    again.meter.answered(answer("04 06 01 00 00 00  0C 06 79 56 34 12"), AT, NOW)
+    assert again.reading("energy") == Reading(Decimal(12345679), AT, None)
+
+
+def test_what_was_sent_beside_the_record_is_never_it_after_a_restart_either(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "ledger")
+    first = House(planned(ENERGY), ledger)
+    first.meter.answered(answer("0C 06 78 56 34 12"), AT, NOW)
+    for _ in range(2):
+        first.meter.answered(answer("04 06 01 00 00 00  0C 06 79 56 34 12"), AT, NOW)
+    ledger.close()
+    again = House(planned(ENERGY), Ledger(tmp_path / "ledger"))
+    again.meter.answered(answer("04 06 01 00 00 00"), AT, NOW)
+    assert again.reading("energy") == Reading(None, None, Fault.RECORD_MISSING)
+
+
+def test_one_answer_alone_settles_nothing_for_ever(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "ledger")
+    House(planned(ENERGY), ledger).meter.answered(answer("0C 06 78 56 34 12"), AT, NOW)
+    assert ledger.feeds("heat-1") == {}
+
+
+def test_another_selector_is_held_against_the_meter_anew() -> None:
+    ledger = Ledger(None)
+    house = House(planned(ENERGY), ledger)
+    told = answer("0C 06 78 56 34 12  4C 06 01 00 00 00")
+    house.meter.answered(told, AT, NOW)
+    house.meter.answered(told, AT, NOW)
+    changed = replace(ENERGY, selector=Selector(quantity=Quantity.ENERGY, storage=1))
+    again = House(planned(changed), ledger)
+    again.meter.answered(told, AT, NOW)
+    assert again.reading("energy").value == Decimal(1)
+
+
+def test_a_found_point_that_sends_the_same_twice_later_is_in_doubt_and_brings_no_new_one() -> None:
+    house = House(FOUND)
+    for _ in range(2):
+        house.meter.answered(answer("0C 06 78 56 34 12"), AT, NOW)
+    assert house.meter.answered(answer("0C 06 01 00 00 00  0C 06 78 56 34 12"), AT, NOW) == []
+    assert house.reading("energy") == Reading(Decimal(12345678), AT, Fault.AMBIGUOUS)
+
+
+def test_keys_count_on_over_the_telegrams_of_one_answer() -> None:
+    house = House(FOUND)
+    house.meter.answered(answer("02 FD 48 E6 00") + answer("02 FD 48 E7 00"), AT, NOW)
+    assert house.reading("voltage").value == Decimal("23.0")
+    assert house.reading("voltage-2").value == Decimal("23.1")
+
+
+def test_an_exchanged_meter_is_mapped_anew_where_it_sends_something_else() -> None:
+    house = House(planned(ENERGY))
+    house.meter.answered(answer("0C 06 78 56 34 12"), AT, NOW)
+    house.meter.answered(answer("0C 06 78 56 34 12  04 06 01 00 00 00"), AT, NOW)
+    # What the old one sent beside its record may well be the new one's.
+    for n in range(2):
+        house.meter.answered(answer_of(OTHER_HEAT, "04 06 E8 03 00 00"), AT + n, NOW + n)
+    assert house.reading("energy") == Reading(Decimal(1000), AT + 1, None)
+
+
+def test_points_that_the_ledger_has_from_an_older_version_keep_their_records(
+    tmp_path: Path,
+) -> None:
+    words = (
+        '{"kind": "number", "unit": "volts", "quantity": "voltage", "function": "instantaneous",'
+        ' "storage": 0, "tariff": 0, "subunit": 0, "modifiers": [], "unit_text": "",'
+    )
+    with closing(sqlite3.connect(tmp_path / "ledger", isolation_level=None)) as old:
+        # As the version before 1 wrote it.
+        old.execute(
+            "CREATE TABLE objects ("
+            " object_type TEXT NOT NULL, instance INTEGER NOT NULL, name TEXT NOT NULL,"
+            " PRIMARY KEY (object_type, instance), UNIQUE (object_type, name)) STRICT"
+        )
+        old.execute(
+            "CREATE TABLE found ("
+            " meter TEXT NOT NULL, name TEXT NOT NULL, definition TEXT NOT NULL,"
+            " PRIMARY KEY (meter, name)) STRICT"
+        )
+        old.execute("INSERT INTO objects VALUES ('analog-input', 7, 'heat-1.voltage')")
+        old.executemany(
+            "INSERT INTO found VALUES (?, ?, ?)",
+            [
+                (
+                    "heat-1",
+                    "voltage",
+                    words + '"ordinal": 1, "count": 2, "like": "02fd48", "alone": false}',
+                ),
+                (
+                    "heat-1",
+                    "voltage-2",
+                    words + '"ordinal": 2, "count": 2, "like": "02fd48", "alone": false}',
+                ),
+                (
+                    "heat-1",
+                    "voltage-3",
+                    words + '"ordinal": 1, "count": 1, "like": "04fd48", "alone": false}',
+                ),
+                ("heat-1:counts", "u", "2"),
+            ],
+        )
+    ledger = Ledger(tmp_path / "ledger")
+    assert ledger.instance("analog-input", "heat-1.voltage") == 7
+    assert ledger.remembered("heat-1:counts") == {}
+    house = House(FOUND, ledger)
+    told = answer("04 FD 48 E8 00 00 00  02 FD 48 E6 00  02 FD 48 E7 00")
+    for _ in range(2):
+        assert house.meter.answered(told, AT, NOW) == []
+    values = [house.reading(name).value for name in ("voltage", "voltage-2", "voltage-3")]
+    assert values == [Decimal("23.0"), Decimal("23.1"), Decimal("23.2")]
+    # Of the two equal ones one goes: neither takes the third one's place, nor the other's.
+    house.meter.answered(answer("04 FD 48 E8 00 00 00  02 FD 48 E7 00"), AT, NOW)
+    assert house.reading("voltage").fault is Fault.AMBIGUOUS
+    assert house.reading("voltage-2").fault is Fault.AMBIGUOUS
+    ledger.close()
+    feeds = Ledger(tmp_path / "ledger").feeds("heat-1")
+    assert {name: feed.record for name, feed in feeds.items()} == {
+        "voltage": "02FD48",
+        "voltage-2": "02FD48#2",
+        "voltage-3": "04FD48",
+    }
+
+
+def test_a_mistake_of_ours_halfway_does_not_outlive_the_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    house = House(planned(ENERGY))
+    house.meter.answered(answer("0C 06 78 56 34 12"), AT, NOW)
+    with monkeypatch.context() as patch:
+        patch.setattr("bridge.points.meter.hold", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            house.meter.answered(answer("04 13 01 00 00 00  0C 06 01 00 00 00"), AT, NOW)
+    house.meter.answered(answer("04 13 01 00 00 00  0C 06 79 56 34 12"), AT, NOW)
+    assert house.reading("energy") == Reading(Decimal(12345679), AT, None)
+
+
+def test_a_point_that_was_the_users_own_meanwhile_is_found_anew() -> None:
+    ledger = Ledger(None)
+    told = answer("0C 06 78 56 34 12  4C 06 01 00 00 00")
+    stored = replace(ENERGY, selector=Selector(quantity=Quantity.ENERGY, storage=1))
+    for plan in (FOUND, planned(stored)):
+        house = House(plan, ledger)
+        house.meter.answered(told, AT, NOW)
+        house.meter.answered(told, AT, NOW)
+    assert house.reading("energy").value == Decimal(1)
+    again = House(FOUND, ledger)
+    again.meter.answered(told, AT, NOW)
+    assert again.reading("energy").value == Decimal(12345678)
+
+
+# What the log says
+
+
+def messages(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [f"{record.levelname} {record.getMessage()}" for record in caplog.records]
+
+
+def test_a_record_that_is_missing_is_said_when_it_begins_and_when_it_ends(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO")
+    house = House(planned(ENERGY))
+    for records in ("4C 06 01 00 00 00", "4C 06 02 00 00 00", "0C 06 78 56 34 12"):
+        house.meter.answered(answer(records), AT, NOW)
+    assert messages(caplog) == [
+        "WARNING heat-1.energy: names no record of this meter; the closest is 4C06 (energy, "
+        "storage 1, in Wh); write storage: 1 if 4C06 is meant, or remove the point",
+        "INFO heat-1.energy: its record is there again, and right",
+    ]
+
+
+def test_a_unit_that_does_not_fit_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    house = House(planned(replace(ENERGY, unit="cubic-meters")))
+    for _ in range(3):
+        house.meter.answered(answer("0C 06 78 56 34 12"), AT, NOW)
+    (message,) = messages(caplog)
+    assert message.startswith(
+        "WARNING heat-1.energy: its record is 0C06 (energy, in Wh), which cannot be said in "
+        "cubic-meters; write unit: "
+    )
+
+
+def test_a_doubt_about_a_found_point_says_to_write_it(caplog: pytest.LogCaptureFixture) -> None:
+    house = House(FOUND)
+    house.meter.answered(answer("02 FD 48 E6 00  02 FD 48 E7 00"), AT, NOW)
+    house.meter.answered(answer("02 FD 48 E7 00"), AT, NOW)
+    assert len(messages(caplog)) == 2
+    assert messages(caplog)[0] == (
+        "WARNING heat-1.voltage: names 02FD48, which this meter sent 2 times and now sends once: "
+        "nobody can say which of them it is; name the point in the file, with the record that it "
+        "is to have"
+    )
+
+
+def test_many_points_in_fault_do_not_flood_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    points = [replace(ENERGY, name=f"energy-{n}") for n in range(30)]
+    House(planned(*points)).meter.answered(answer("04 13 01 00 00 00"), AT, NOW)
+    assert len(messages(caplog)) == 4
+    assert messages(caplog)[-1].startswith("WARNING heat-1: 27 more points are in fault for such")
+
+
+def test_a_permanent_error_is_said_when_it_begins_and_when_it_ends(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO")
+    house = House(planned(ENERGY))
+    for status in (0x08, 0x18, 0x08, 0x00):
+        house.meter.answered(answer("0C 06 78 56 34 12", status=status), AT, NOW)
+    begun, ended = messages(caplog)
+    assert begun.startswith("WARNING heat-1: the meter reports a permanent error; ")
+    assert ended == "INFO heat-1: no longer: the meter reports a permanent error"
+
+
+def test_a_missing_key_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    house = House(planned(ENERGY))
+    block = "DF E2 A7 82 14 6D 15 13 58 1C D2 F8 3F 39 04 0C"
+    for _ in range(3):
+        house.meter.answered(answer(block, configuration=0x0510), AT, NOW)
+    (message,) = messages(caplog)
+    assert message.startswith("WARNING heat-1: encrypted, and there is no key; ")
+
+
+# What the ledger has for `check`
+
+
+def test_what_a_meter_sends_is_kept_when_two_answers_agree_and_not_written_again() -> None:
+    ledger = Ledger(None)
+    house = House(planned(ENERGY), ledger)
+    house.meter.answered(answer("0C 06 78 56 34 12"), AT, NOW)
+    assert house.meter.known is None
+    house.meter.answered(answer("0C 06 79 56 34 12"), AT, NOW)
+    assert house.meter.known is not None
+    assert [known.key for known in house.meter.known] == ["0C06"]
+    writes: list[str] = []
+    ledger._connection.set_trace_callback(writes.append)
+    for n in range(10):
+        house.meter.answered(answer(f"0C 06 {n:02} 56 34 12"), AT, NOW + n)
+    assert writes == []
+
+
+def test_records_that_come_and_go_are_soon_written_once_an_hour_at_most() -> None:
+    ledger = Ledger(None)
+    house = House(planned(ENERGY), ledger)
+    one, other = answer("0C 06 78 56 34 12"), answer("0C 06 78 56 34 12  04 13 01 00 00 00")
+    writes: list[str] = []
+    ledger._connection.set_trace_callback(writes.append)
+    for n in range(0, 7200, 60):
+        for told in (one, one, other, other):
+            house.meter.answered(told, AT, NOW + n)
+    assert len([write for write in writes if " sent " in write]) == 12
+
+
+def test_what_is_to_be_expected_of_a_point_is_told_without_the_meter() -> None:
+    ledger = Ledger(None)
+    house = House(planned(ENERGY), ledger)
+    told = answer("0C 06 78 56 34 12  02 FD 48 E6 00  02 FD 48 E7 00")
+    house.meter.answered(told, AT, NOW)
+    house.meter.answered(told, AT, NOW)
+    voltage = PointPlan("u", Selector(quantity=Quantity.VOLTAGE), Kind.NUMBER)
+    again = House(planned(ENERGY, voltage, replace(ENERGY, name="e", unit="volts")), ledger)
+    energy, u, e = again.meter.outlook()
+    assert (energy.point, energy.key, energy.doubt) == ("energy", "0C06", None)
+    assert u.key == ""
+    assert u.doubt is not None
+    assert u.doubt.message.startswith("names 2 records of this meter: 02FD48 (voltage, in V), ")
+    assert e.key == "0C06"
+    assert e.doubt is not None
+    assert "cannot be said in volts" in e.doubt.message
+
+
+def test_of_a_meter_that_nobody_knows_nothing_is_said() -> None:
+    house = House(planned(ENERGY))
+    (energy,) = house.meter.outlook()
+    assert energy == ("energy", "", None)
+
+
 @pytest.mark.parametrize(
     ("records", "scale", "resolution"),
     [
@@ -327,3 +646,5 @@ def test_a_text_keeps_all_digits_of_a_number() -> None:
     house = House(FOUND)
     house.meter.answered(answer("0C 78 05 76 00 21"), AT, NOW)
     assert house.reading("fabrication-number").value == "21007605"
+    house.meter.answered(answer("0C 78 05 76 00 00"), AT, NOW)
+    assert house.reading("fabrication-number").value == "00007605"

@@ -9,7 +9,7 @@ from random import Random
 import pytest
 
 from bridge.mbus.frame import LongFrame, take_frame
-from bridge.mbus.record import DataRecord, Records, decode_records
+from bridge.mbus.record import NO_RECORDS, DataRecord, DataRecords, Records, decode_records
 from bridge.mbus.telegram import Telegram, decode_telegram
 from scripts.fuzzing import check as checking
 from scripts.fuzzing.check import (
@@ -62,9 +62,11 @@ def test_every_byte_of_a_walk_is_told() -> None:
 @pytest.mark.parametrize(
     "found",
     [
-        Records((), (), None, False),
+        Records(NO_RECORDS, (), None, False),
         decode_records(RECORDS)._replace(errors=()),
-        decode_records(RECORDS)._replace(records=decode_records(RECORDS).records[1:]),
+        decode_records(RECORDS)._replace(
+            records=DataRecords.of(decode_records(RECORDS).records[1:])
+        ),
         decode_records(bytes.fromhex("0C 06 27 04 85 02")),
     ],
 )
@@ -87,7 +89,7 @@ def test_a_value_and_a_reason_at_once_are_seen() -> None:
     check_record(record)
     for value, reason in ((record.value, "all ones"), (None, None), (None, "")):
         with pytest.raises(FuzzError):
-            check_record(DataRecord((record.header, record.data, value, reason)))
+            check_record(DataRecord(record.header, record.data, value, reason))
 
 
 def hang(seconds: float) -> None:
