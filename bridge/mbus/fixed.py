@@ -7,14 +7,15 @@ counters, each with a byte that tells its unit and half of the medium.
 from __future__ import annotations
 
 from decimal import Decimal
+from functools import lru_cache
 from typing import NamedTuple
 
 from bridge.mbus.address import SecondaryAddress
 from bridge.mbus.dif import DataField, Function
 from bridge.mbus.header import Header
 from bridge.mbus.record import DataRecord, DataRecords, RecordHeader
-from bridge.mbus.values import Value, decode_bcd, decode_int
-from bridge.mbus.vif import EXACT, Coding, Vib, scale_of
+from bridge.mbus.values import decode_bcd, decode_int, scaled
+from bridge.mbus.vif import Coding, Vib, scale_of
 from bridge.units import Quantity, Unit
 
 FIXED_LENGTH = 16
@@ -141,16 +142,21 @@ def decode_fixed(data: bytes) -> tuple[Header, DataRecords]:
 def _counter(
     vib: bytes, data: bytes, row: Row, *, binary: bool, reverse: bool, storage: int
 ) -> DataRecord:
-    value: Value = data
-    invalid = step = None
+    header = _header(vib, row, binary, storage)
+    if row.raw:
+        return DataRecord(header, data, data)
+    ordered = data[::-1] if reverse else data
+    number, invalid = decode_int(ordered) if binary else decode_bcd(ordered, signed=False)
+    return DataRecord(
+        header, data, None if number is None else scaled(number, header.meaning), invalid
+    )
+
+
+@lru_cache(maxsize=1024)
+def _header(vib: bytes, row: Row, binary: bool, storage: int) -> RecordHeader:
     scale = scale_of(Decimal(1), row.exponent)
-    if not row.raw:
-        ordered = data[::-1] if reverse else data
-        number, invalid = decode_int(ordered) if binary else decode_bcd(ordered, signed=False)
-        step = scale or Decimal(1)
-        value = None if number is None else EXACT.multiply(number, step)
     coding = Coding.RAW if row.raw else Coding.SIGNED
-    header = RecordHeader(
+    return RecordHeader(
         b"",
         vib,
         DataField.INT32 if binary else DataField.BCD8,
@@ -159,6 +165,5 @@ def _counter(
         0,
         0,
         Vib(row.quantity, row.unit, "", scale, coding, (), None),
-        step=step,
+        step=None if row.raw else scale or Decimal(1),
     )
-    return DataRecord(header, data, value, invalid)

@@ -81,13 +81,13 @@ def take_frame(buffer: bytearray) -> Frame | None:
     if not buffer:
         return None
     try:
-        return _take(buffer)
+        return _take_long(buffer) if buffer[0] == LONG_START else _take_short(buffer)
     except (StartError, LengthError, ChecksumError, StopError):
         del buffer[0]
         raise
 
 
-def _take(buffer: bytearray) -> Frame | None:
+def _take_short(buffer: bytearray) -> Ack | ShortFrame | None:
     start = buffer[0]
     if start == SINGLE:
         del buffer[0]
@@ -99,8 +99,6 @@ def _take(buffer: bytearray) -> Frame | None:
         _check(stop, sent, control + address)
         del buffer[:SHORT_LENGTH]
         return ShortFrame(control, address)
-    if start == LONG_START:
-        return _take_long(buffer)
     raise StartError(start)
 
 
@@ -113,10 +111,11 @@ def _take_long(buffer: bytearray) -> LongFrame | None:
     total = length + OVERHEAD
     if len(buffer) < total:
         return None
-    body = bytes(buffer[4 : total - 2])
-    _check(buffer[total - 1], buffer[total - 2], _sum(body))
+    control, address, ci = buffer[4:7]
+    data = bytes(buffer[7 : total - 2])
+    _check(buffer[total - 1], buffer[total - 2], control + address + ci + _sum(data))
     del buffer[:total]
-    return LongFrame(body[0], body[1], body[2], body[3:])
+    return LongFrame(control, address, ci, data)
 
 
 def _judge(head: bytearray) -> None:

@@ -68,6 +68,7 @@ class Layout:
             if records.manufacturer_data is None
             else len(data) - len(records.manufacturer_data)
         )
+        self._own_codes = records.own_codes
         self._cut = _cutter(places)
 
         # Each kind of data has a way of its own to be read: all integers in one call, all BCD
@@ -123,7 +124,7 @@ class Layout:
             values, reasons = self._look_closer(data, gaps, values)
         found = DataRecords(self._headers, self._sort(values), reasons, data, self._cut)
         own = None if self._own_data_at is None else data[self._own_data_at :]
-        return Records(found, (), own, self._more_records_follow)
+        return Records(found, (), own, self._more_records_follow, self._own_codes)
 
     def _look_closer(
         self, data: bytes, gaps: list[int], values: tuple[Value, ...]
@@ -251,10 +252,11 @@ class Layouts:
         tail = data[offset:]
         if candidates := self._candidates.get(len(tail)):
             number = int.from_bytes(tail)
-            for place, layout in enumerate(candidates):
+            for layout in candidates:
                 if number & layout.mask == layout.masked:
-                    if place:
-                        candidates.insert(0, candidates.pop(place))
+                    if layout is not candidates[0]:
+                        candidates.remove(layout)
+                        candidates.insert(0, layout)
                     return layout.read(tail)
         records, _ = walk(tail)
         if records.errors:
@@ -284,7 +286,5 @@ class Layouts:
 
 _layouts = Layouts()
 
-
-def read_records(data: bytes, offset: int = 0) -> Records:
-    """All records of ``data`` from ``offset`` on, as `decode_records` gives them, only sooner."""
-    return _layouts.read(data, offset)
+# All records of data from an offset on, as `decode_records` gives them, only sooner.
+read_records = _layouts.read

@@ -32,7 +32,7 @@ from xml.sax.saxutils import escape
 
 from bridge.mbus.address import SecondaryAddress, manufacturer_name
 from bridge.mbus.dif import DataField, Function
-from bridge.mbus.makers import model_name
+from bridge.mbus.makers import product_name
 from bridge.mbus.record import DataRecord
 from bridge.mbus.report import is_fixed
 from bridge.mbus.telegram import ApplicationError, Telegram
@@ -327,7 +327,7 @@ def _meter(address: SecondaryAddress, fixed_medium: str | None) -> Iterator[tupl
         yield "Manufacturer", manufacturer_name(address.manufacturer)
     if address.version is not None:
         yield "Version", str(address.version)
-    yield "ProductName", model_name(address) or ""
+    yield "ProductName", product_name(address) or ""
     if address.device_type is not None:
         yield "Medium", _medium(address.device_type)
 

@@ -7,7 +7,7 @@ not, the rest is kept as it came, with its offset and the reason.
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import lru_cache
@@ -61,7 +61,8 @@ class RecordHeader(NamedTuple):
     """A data record without its data: what DIB and VIB say (EN 13757-3, 6.2: DRH).
 
     ``dib`` and ``vib`` are the bytes as they came. ``ordinal`` counts records with the same DIB and
-    VIB in one telegram, from 1. ``step`` is the least by which an integer or BCD value can change,
+    VIB in one telegram, from 1. ``own_codes`` says that codes of the maker's own are among them.
+    ``step`` is the least by which an integer or BCD value can change,
     in ``meaning.unit``; a real, a date or a text has no such thing.
     """
 
@@ -75,6 +76,7 @@ class RecordHeader(NamedTuple):
     meaning: Vib
     ordinal: int = 1
     step: Decimal | None = None
+    own_codes: bool = False
 
     @property
     def key(self) -> str:
@@ -230,6 +232,16 @@ class DataRecords(Sequence[DataRecord]):
             lambda _: data,
         )
 
+    def without(self, reasons: Mapping[int, str]) -> DataRecords:
+        """The same records, but at these places no value, with the reason."""
+        return DataRecords(
+            self.headers,
+            tuple(None if n in reasons else value for n, value in enumerate(self.values)),
+            tuple(reasons.get(n, reason) for n, reason in enumerate(self.reasons)),
+            self._content,
+            self._cut,
+        )
+
     def _all(self) -> tuple[DataRecord, ...]:
         if self._records is None:
             data = self._cut(self._content)
@@ -284,12 +296,16 @@ _ONE = Decimal(1)
 
 
 class Records(NamedTuple):
-    """What a walk found. ``manufacturer_data`` is None where there is no DIF 0F or 1F."""
+    """What a walk found. ``manufacturer_data`` is None where there is no DIF 0F or 1F.
+
+    ``own_codes`` says that some record has codes of the maker's own.
+    """
 
     records: DataRecords
     errors: tuple[RecordError, ...]
     manufacturer_data: bytes | None
     more_records_follow: bool
+    own_codes: bool = False
 
 
 class _Reading(NamedTuple):
@@ -351,8 +367,7 @@ def walk(data: bytes, offset: int = 0, reading: _Reading = _USUAL) -> tuple[Reco
             continue
         if dif in (MANUFACTURER_DATA, MORE_RECORDS_FOLLOW):
             more = dif == MORE_RECORDS_FOLLOW
-            found = Records(DataRecords.of(records), tuple(errors), data[offset + 1 :], more)
-            return found, ambiguous
+            return _found(records, errors, data[offset + 1 :], more), ambiguous
         try:
             if dif & 0x0F == DataField.SPECIAL:
                 raise _UnreadableError(_special(dif))
@@ -374,7 +389,14 @@ def walk(data: bytes, offset: int = 0, reading: _Reading = _USUAL) -> tuple[Reco
         else:
             errors.append(RecordError(offset, reason, data[offset : extent.end]))
         offset = extent.end
-    return Records(DataRecords.of(records), tuple(errors), None, False), ambiguous
+    return _found(records, errors, None, False), ambiguous
+
+
+def _found(
+    records: list[DataRecord], errors: list[RecordError], own: bytes | None, more: bool
+) -> Records:
+    own_codes = any(record.header.own_codes for record in records)
+    return Records(DataRecords.of(records), tuple(errors), own, more, own_codes)
 
 
 def _special(dif: int) -> str:
@@ -488,9 +510,11 @@ def record_header(
     data_field, function, storage, tariff, subunit = decode_dib(dib)
     meaning = decode_vib(codes, text)
     step = (meaning.scale or _ONE) if is_counted(data_field, lvar, meaning) else None
-    return RecordHeader(
-        dib, vib, data_field, function, storage, tariff, subunit, meaning, ordinal, step
+    own_codes = meaning.quantity is Quantity.MANUFACTURER_SPECIFIC or any(
+        modifier.startswith("manufacturer") for modifier in meaning.modifiers
     )
+    place = storage, tariff, subunit
+    return RecordHeader(dib, vib, data_field, function, *place, meaning, ordinal, step, own_codes)
 
 
 def _record(dib: bytes, vib: bytes, data: bytes, extent: _Extent, ordinal: int) -> DataRecord:

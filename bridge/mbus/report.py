@@ -20,22 +20,16 @@ from bridge.mbus.header import (
     POWER_LOW,
     TEMPORARY_ERROR,
 )
-from bridge.mbus.makers import maker_name, model_name, own_vif, own_vifes
+from bridge.mbus.makers import maker_name, model_name
+from bridge.mbus.own import own_meaning
 from bridge.mbus.profile import Entry, Profile
 from bridge.mbus.record import DataRecord
 from bridge.mbus.telegram import Header, Telegram
 from bridge.mbus.values import PartialDate, Value
 from bridge.mbus.vif import (
-    CODE,
     EXACT,
-    FIRST_TABLE,
-    MANUFACTURER_SPECIFIC,
-    PLAIN_TEXT,
-    SECOND_TABLE,
-    THIRD_TABLE,
     exponent_of,
 )
-from bridge.mbus.vife import EXTENSION_TABLE, RECORD_ERRORS
 from bridge.units import Unit
 
 
@@ -115,9 +109,6 @@ _STATUS = (
 )
 _MANUFACTURER_STATUS = 0xE0
 
-_TABLES = (FIRST_TABLE & CODE, SECOND_TABLE & CODE, THIRD_TABLE & CODE)
-_SECOND_LEVEL = bytes((FIRST_TABLE, FIRST_TABLE))
-
 
 def status_words(
     status: int, own: Mapping[int, str] | None = None, *, fixed: bool = False
@@ -140,63 +131,6 @@ def status_words(
     if unknown := status & _MANUFACTURER_STATUS & ~sum(names):
         words.append(f"manufacturer's bits {unknown:02X}")
     return words
-
-
-class OwnMeaning(NamedTuple):
-    """What the maker of a meter says of its own VIF or VIFEs, where that is known.
-
-    ``name`` is empty where only VIFEs are the maker's. ``value`` is in ``unit``, and both are None
-    where nobody says what the number means; ``invalid`` is why there is no value.
-    """
-
-    name: str
-    unit: Unit | None
-    value: Decimal | None
-    invalid: str | None
-    modifiers: tuple[str, ...]
-    source: str
-
-
-def own_meaning(record: DataRecord, address: SecondaryAddress | None) -> OwnMeaning | None:
-    """What a meter's own codes mean; None where it has none in the record, or they are unknown."""
-    vifes = _own_vifes(record.vib)
-    if vifes is not None and (found := own_vifes(address, vifes)) is not None:
-        invalid = None if found.error is None else _record_error(found.error)
-        return OwnMeaning("", None, None, invalid, found.modifiers, found.source)
-    own = own_vif(address, record.vib)
-    if own is None:
-        return None
-    value = record.value if isinstance(record.value, Decimal) and own.error is None else None
-    modifiers = own.modifiers
-    if value is not None and own.bits:
-        flags = int(value)
-        modifiers += tuple(
-            name for bit, name in enumerate(own.bits) if name and flags >= 0 and flags >> bit & 1
-        )
-    if own.exponent is None:
-        value = None
-    elif value is not None:
-        value = EXACT.scaleb(value, own.exponent)
-    invalid = None if own.error is None else _record_error(own.error)
-    return OwnMeaning(own.name, own.unit, value, invalid, modifiers, own.source)
-
-
-def _record_error(error: int) -> str:
-    return RECORD_ERRORS.get(error, f"reserved record error {error:02X}")
-
-
-def _own_vifes(vib: bytes) -> bytes | None:
-    """The VIFEs behind a VIFE 7F; None where there is no such VIFE."""
-    if not vib or vib[0] & CODE in (PLAIN_TEXT, MANUFACTURER_SPECIFIC):
-        return None
-    # FB, FD and EF stand before the true VIF, and FD FD too.
-    place = 1 if vib[0] & CODE not in _TABLES else 3 if vib[:2] == _SECOND_LEVEL else 2
-    while place < len(vib):
-        code = vib[place] & CODE
-        if code == MANUFACTURER_SPECIFIC:
-            return vib[place + 1 :]
-        place += 2 if code == EXTENSION_TABLE else 1
-    return None
 
 
 def is_fixed(telegram: Telegram) -> bool:

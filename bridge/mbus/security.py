@@ -8,6 +8,7 @@ appears in a message or a log.
 from __future__ import annotations
 
 from enum import Enum
+from functools import lru_cache
 from hmac import compare_digest
 from typing import NamedTuple
 
@@ -183,6 +184,11 @@ def open_payload(
     if mode in (0, _MODE_5):
         plain = Opened(Security.PLAIN, data=data, offset=offset)
         return plain if mode else _authenticated(plain, key, address, afl)
+    return _unsupported(mode)
+
+
+@lru_cache(maxsize=32)  # as many as there are modes
+def _unsupported(mode: int) -> Opened:
     name = f"mode {mode}"
     method = f" ({_METHODS[mode]})" if mode in _METHODS else ""
     reason = f"security {name}{method} is not supported"

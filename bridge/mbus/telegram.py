@@ -31,16 +31,19 @@ from bridge.mbus.fixed import FIXED_LENGTH, decode_fixed, reversed_fixed
 from bridge.mbus.frame import LongFrame
 from bridge.mbus.header import Header, decode_header, reversed_header
 from bridge.mbus.layout import read_records
+from bridge.mbus.own import without_false_values
 from bridge.mbus.profile import Profile, unfold
 from bridge.mbus.record import (
     NO_RECORDS,
     DataRecord,
     DataRecords,
     RecordError,
+    RecordHeader,
     Records,
     decode_records,
 )
 from bridge.mbus.security import Afl, Doubt, Opened, Security, decode_afl, open_payload
+from bridge.mbus.values import Value
 from bridge.units import Quantity
 
 __all__ = [
@@ -213,7 +216,9 @@ def _decode_usual(frame: LongFrame, formats: Formats | None) -> Telegram | None:
     if formats is not None:
         formats.learn_from(found)
     header = Header(decode_secondary(data[:8]), data[8], data[9], 0)
-    records, errors, own, more = found
+    if found.own_codes:
+        found = without_false_values(found, header.address)
+    records, errors, own, more, _ = found
     return Telegram(control, address, ci, header, records, more, own, errors)
 
 
@@ -279,10 +284,16 @@ def _decode(
         notes = ("authentication code not checked",) if unchecked else ()
         return _decode_content(frame, header, opened, formats, notes)
     # Old meters write anything into the configuration field, once called signature.
-    if opened.doubt is not Doubt.NONE and _is_plain(row.content, data, offset, opened, formats):
-        plain = Opened(Security.PLAIN, data=data, offset=offset)
-        note = f"configuration field {header.configuration:04X}, yet not encrypted"
-        return _decode_content(frame, header, plain, formats, (note,))
+    if opened.doubt is not Doubt.NONE:
+        found = read_records(data, offset) if row.content is Content.RECORDS else None
+        if found is None:
+            makes_sense = _fits(row.content, data[offset:], formats)
+        else:
+            makes_sense = is_credible(found, opened.doubt)
+        if makes_sense:
+            plain = Opened(Security.PLAIN, data=data, offset=offset)
+            note = f"configuration field {header.configuration:04X}, yet not encrypted"
+            return _decode_content(frame, header, plain, formats, (note,), found)
     return _unread(frame, header, offset, opened)
 
 
@@ -379,7 +390,9 @@ def _decode_content(
     opened: Opened,
     formats: Formats | None,
     notes: tuple[str, ...] = (),
+    records: Records | None = None,
 ) -> Telegram:
+    """The telegram, decrypted; ``records`` where they were read already."""
     content = ci_row(frame.ci).content
     data, offset = opened.data or b"", _content_offset(content, opened)
     counter = None if opened.counter is None else int.from_bytes(opened.counter, "little")
@@ -390,7 +403,7 @@ def _decode_content(
     unreadable = False
     match content:
         case Content.RECORDS:
-            found = read_records(data, offset)
+            found = read_records(data, offset) if records is None else records
             if formats is not None:
                 formats.learn_from(found)
         case Content.COMPACT:
@@ -417,6 +430,8 @@ def _decode_content(
             payload = data[offset:]
             error = ApplicationError(payload[0] if payload else None, payload[1:])
             found = _nothing(offset, str(error), data)
+    if found.own_codes:
+        found = without_false_values(found, None if header is None else header.address)
     return Telegram(
         frame.control,
         frame.address,
@@ -441,20 +456,15 @@ def _nothing(offset: int, reason: str, data: bytes) -> Records:
     return Records(NO_RECORDS, (RecordError(offset, reason, data[offset:]),), None, False)
 
 
-def _is_plain(
-    content: Content, data: bytes, offset: int, opened: Opened, formats: Formats | None
-) -> bool:
-    """Whether data make sense as they are, although the header says that they are encrypted."""
+def _fits(content: Content, data: bytes, formats: Formats | None) -> bool:
+    """Whether a compact or format frame has the checksums that it should."""
     try:
-        match content:
-            case Content.RECORDS:
-                return is_credible(read_records(data, offset), opened.doubt)
-            case Content.COMPACT:
-                expand(data[offset:], formats)
-            case Content.FORMAT:
-                decode_format(data[offset:])
-            case _:
-                return False
+        if content is Content.COMPACT:
+            expand(data, formats)
+        elif content is Content.FORMAT:
+            decode_format(data)
+        else:
+            return False
     except CompactError:
         return False
     return True
@@ -469,7 +479,7 @@ def is_credible(found: Records, doubt: Doubt) -> bool:
     """
     if found.errors:
         return False
-    ordinary = sum(map(_is_ordinary, found.records))
+    ordinary = sum(map(_is_ordinary, found.records.headers, found.records.values))
     if doubt is Doubt.GRAVE:
         return ordinary >= 1 and 2 * ordinary >= len(found.records)
     return ordinary >= 4 and ordinary == len(found.records)
@@ -483,15 +493,19 @@ _ODD_QUANTITIES = (
 )
 
 
-def _is_ordinary(record: DataRecord) -> bool:
+def _is_ordinary(header: RecordHeader, value: Value) -> bool:
+    meaning = header.meaning
     return (
-        record.quantity not in _ODD_QUANTITIES
-        and record.value is not None
-        and not isinstance(record.value, bytes)
-        and record.storage < 4096
-        and record.function is not Function.ERROR
-        and len(record.modifiers) <= 3
-        and not any(
-            modifier.startswith(("reserved", "manufacturer")) for modifier in record.modifiers
-        )
+        value is not None
+        and meaning.quantity not in _ODD_QUANTITIES
+        and not isinstance(value, bytes)
+        and header.storage < 4096
+        and header.function is not Function.ERROR
+        and (not meaning.modifiers or _is_ordinary_refinement(meaning.modifiers))
+    )
+
+
+def _is_ordinary_refinement(modifiers: tuple[str, ...]) -> bool:
+    return len(modifiers) <= 3 and not any(
+        modifier.startswith(("reserved", "manufacturer")) for modifier in modifiers
     )

@@ -8,7 +8,7 @@ number that nobody can name.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, NamedTuple
 
 from bridge.mbus.address import SecondaryAddress, manufacturer_name
@@ -69,6 +69,7 @@ class Quirk(NamedTuple):
     status: Mapping[int, str]
 
 
+@lru_cache(maxsize=4096)  # the same meters and records again and again
 def own_vif(address: SecondaryAddress | None, vib: bytes) -> OwnVif | None:
     """What the VIB of a manufacturer's own VIF means; None where it is not known.
 
@@ -93,6 +94,7 @@ def own_vif(address: SecondaryAddress | None, vib: bytes) -> OwnVif | None:
     return own._replace(modifiers=_modifiers(quirk, rest), error=error)
 
 
+@lru_cache(maxsize=4096)  # the same meters and records again and again
 def own_vifes(address: SecondaryAddress | None, vifes: bytes) -> OwnVifes | None:
     """What a maker's VIFEs behind a standard VIF mean; None where none of them is known.
 
