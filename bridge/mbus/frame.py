@@ -5,6 +5,7 @@ Three outcomes stay three: here it is, more bytes must come (None), never (`Fram
 
 from __future__ import annotations
 
+import struct
 import zlib
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -17,6 +18,7 @@ LONG_START = 0x68
 STOP = 0x16
 
 SHORT_LENGTH = 5
+_HEAD = struct.Struct("7B")  # of a long frame: 68 L L 68 C A CI
 OVERHEAD = 6  # what a long frame has beside the L bytes: four before them, two after
 MAXIMUM_DATA = 252  # L is one byte and counts C, A and CI too
 
@@ -103,15 +105,15 @@ def _take_short(buffer: bytearray) -> Ack | ShortFrame | None:
 
 
 def _take_long(buffer: bytearray) -> LongFrame | None:
-    head = buffer[:4]
-    length = head[1] if len(head) == 4 else 0
-    if length < 3 or head[2] != length or head[3] != LONG_START:
-        _judge(head)
+    if len(buffer) < _HEAD.size:
+        _judge(buffer[:4])
         return None
+    _, length, again, second, control, address, ci = _HEAD.unpack_from(buffer)
+    if length < 3 or again != length or second != LONG_START:
+        _judge(buffer[:4])
     total = length + OVERHEAD
     if len(buffer) < total:
         return None
-    control, address, ci = buffer[4:7]
     data = bytes(buffer[7 : total - 2])
     _check(buffer[total - 1], buffer[total - 2], control + address + ci + _sum(data))
     del buffer[:total]
@@ -119,12 +121,13 @@ def _take_long(buffer: bytearray) -> LongFrame | None:
 
 
 def _judge(head: bytearray) -> None:
+    """Raise what is wrong with the first four bytes, if anything is."""
     # Each byte is judged as soon as it is there: a false start must not wait for 261 bytes.
     if len(head) > 1 and head[1] < 3:
         raise LengthError(head[1])
     if len(head) > 2 and head[2] != head[1]:
         raise LengthError(head[1], head[2])
-    if len(head) > 3:
+    if len(head) > 3 and head[3] != LONG_START:
         raise StartError(head[3], second=True)
 
 

@@ -109,9 +109,11 @@ class Layout:
             try:
                 numbers += tuple(map(int, digits))
             except ValueError:  # a digit above 9 is a sign, or says that there is no value
-                odd = [n for n, text in enumerate(digits) if not text.isdecimal()]
-                gaps += [len(numbers) + n for n in odd]
-                numbers += tuple([0 if n in odd else int(text) for n, text in enumerate(digits)])
+                decimal = [text.isdecimal() for text in digits]
+                gaps += [n for n, good in enumerate(decimal, len(numbers)) if not good]
+                numbers += tuple(
+                    int(text) if good else 0 for text, good in zip(digits, decimal, strict=True)
+                )
         values: tuple[Value, ...] = tuple(map(_multiply, numbers, self._scales))
         if self._others:
             others = tuple([read(data[cut]) for read, cut in self._others])

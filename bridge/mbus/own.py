@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from bridge.mbus.address import SecondaryAddress
-from bridge.mbus.makers import own_vif, own_vifes
+from bridge.mbus.makers import has_record_errors, own_vif, own_vifes
 from bridge.mbus.record import DataRecord, RecordHeader, Records
 from bridge.mbus.vif import (
     CODE,
@@ -66,7 +66,7 @@ def own_meaning(record: DataRecord, address: SecondaryAddress | None) -> OwnMean
 
 def without_false_values(found: Records, address: SecondaryAddress | None) -> Records:
     """The records, without the numbers that the maker's own codes declare to be none."""
-    if not found.own_codes:
+    if not found.own_codes or not has_record_errors(address):
         return found
     reasons = {
         place: reason

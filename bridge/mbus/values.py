@@ -257,6 +257,7 @@ _EVERY_DAY = 0
 _EVERY_HOUR = 31
 _EVERY_MINUTE = 63
 _LAST_YEAR = 99
+_DAYS = (0, 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31, 0, 0, 0)  # by the month's four bits
 _LONGEST = {2: 29, 4: 30, 6: 30, 9: 30, 11: 30}  # months, in days
 _INVALID = 0x80
 _BINARY_FIELDS = (DataField.INT16, DataField.INT24, DataField.INT32, DataField.INT48)
@@ -302,14 +303,14 @@ def decode_date_f(
 
 
 def usual_date_f(data: bytes) -> datetime.datetime | None:
-    """Type F where it is one point in time, on a day that every month has; else None.
+    """Type F where it is one point in time, and not on a 29 February; else None.
 
     Nearly all are, and this takes half as long to find out.
     """
     minute, hour, low, high = data
     digits, month, day = high >> 4 << 3 | low >> 5, high & 0x0F, low & 0x1F
     hundreds, hour = hour & 0x60, hour & 0x1F
-    if minute > 59 or hour > 23 or digits > _LAST_YEAR or not (0 < month < 13 and 0 < day < 29):
+    if minute > 59 or hour > 23 or digits > _LAST_YEAR or not 0 < day <= _DAYS[month]:
         return None
     year = 1900 + digits + (hundreds >> 5) * 100 if hundreds or digits > 80 else 2000 + digits
     return datetime.datetime(year, month, day, hour, minute)

@@ -8,11 +8,19 @@ from __future__ import annotations
 
 from bridge.mbus.makers.manufacturers import maker_name
 from bridge.mbus.makers.models import model_name, product_name
-from bridge.mbus.makers.quirks import OwnVif, OwnVifes, own_vif, own_vifes, status_bits
+from bridge.mbus.makers.quirks import (
+    OwnVif,
+    OwnVifes,
+    has_record_errors,
+    own_vif,
+    own_vifes,
+    status_bits,
+)
 
 __all__ = [
     "OwnVif",
     "OwnVifes",
+    "has_record_errors",
     "maker_name",
     "model_name",
     "own_vif",

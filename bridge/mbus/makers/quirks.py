@@ -111,6 +111,13 @@ def own_vifes(address: SecondaryAddress | None, vifes: bytes) -> OwnVifes | None
     return OwnVifes(_modifiers(quirk, codes), error, quirk.source)
 
 
+@lru_cache(maxsize=8192)
+def has_record_errors(address: SecondaryAddress | None) -> bool:
+    """Whether behind this meter's own codes stands a record error, or 00 for none."""
+    quirk = _quirk_of(address)
+    return quirk is not None and quirk.record_errors
+
+
 def status_bits(address: SecondaryAddress | None) -> Mapping[int, str]:
     """What bits 5 to 7 of the header's status byte mean, by number; empty where not known."""
     quirk = _quirk_of(address)
