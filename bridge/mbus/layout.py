@@ -6,7 +6,7 @@ so a telegram either has a layout byte for byte or it has another one. With the 
 integers of a telegram are unpacked at once, all BCD digits are cut out at once, and scaled at once.
 
 What is remembered never changes what a telegram says: `read_records` gives what
-`bridge.mbus.record.decode_records` gives, only sooner. No data are remembered.
+`bridge.mbus.walk.decode_records` gives, only sooner. No data are remembered.
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ from operator import is_, itemgetter
 from typing import Any
 
 from bridge.mbus.dif import FILLER, LENGTHS, DataField, is_bcd
-from bridge.mbus.record import DataRecords, RecordHeader, Records, decode_records, walk
+from bridge.mbus.record import DataRecords, RecordHeader, Records
 from bridge.mbus.values import Value, decode_date_g, decode_value, usual_date_f
 from bridge.mbus.vif import EXACT, Coding
+from bridge.mbus.walk import decode_records, walk
 
 _Place = tuple[int, int]  # first byte of the data of a record, and the one behind the last
 _Fingerprint = tuple[int, int, int]  # length, mask, and the masked bytes as a number

@@ -40,10 +40,10 @@ from bridge.mbus.record import (
     RecordError,
     RecordHeader,
     Records,
-    decode_records,
 )
 from bridge.mbus.security import Afl, Doubt, Opened, Security, decode_afl, open_payload
 from bridge.mbus.values import Value
+from bridge.mbus.walk import decode_records
 from bridge.units import Quantity
 
 __all__ = [

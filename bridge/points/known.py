@@ -17,8 +17,9 @@ from decimal import Decimal
 from enum import StrEnum
 
 from bridge.mbus.dif import EXTENSION, LENGTHS, DataField, Function
-from bridge.mbus.record import DataRecord, decode_records
+from bridge.mbus.record import DataRecord
 from bridge.mbus.values import PartialDate
+from bridge.mbus.walk import decode_records
 from bridge.points.reading import Kind
 from bridge.units import Quantity, Unit
 

@@ -37,8 +37,8 @@ from bridge.mbus.control import (
     TEST,
 )
 from bridge.mbus.frame import Ack, Frame, LongFrame, ShortFrame, encode_frame
-from bridge.mbus.record import decode_records
 from bridge.mbus.values import decode_date_f, decode_date_i
+from bridge.mbus.walk import decode_records
 from bridge.sim.errors import SimError
 from bridge.sim.line import BAUDRATES, earliest_answer, latest_answer
 

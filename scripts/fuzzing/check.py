@@ -22,12 +22,13 @@ from bridge.mbus.frame import Frame, LongFrame, take_frame
 from bridge.mbus.layout import read_records
 from bridge.mbus.normalized import to_xml
 from bridge.mbus.own import without_false_values
-from bridge.mbus.record import DataRecord, RecordError, Records, decode_records
+from bridge.mbus.record import DataRecord, RecordError, Records
 from bridge.mbus.report import to_json
 from bridge.mbus.security import Security
 from bridge.mbus.telegram import Telegram, decode_telegram
 from bridge.mbus.values import PartialDate
 from bridge.mbus.vif import PLAIN_TEXT
+from bridge.mbus.walk import decode_records
 from scripts.fuzzing.mutate import KEY, Mutant
 
 _VALUES = (Decimal, str, bytes, datetime.date, datetime.time, datetime.datetime, PartialDate)

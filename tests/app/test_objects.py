@@ -9,7 +9,7 @@ import pytest
 from bridge.app.objects import planned_objects
 from bridge.config.load import load_text_with_warnings
 from bridge.config.templates import names
-from bridge.mbus.record import decode_records
+from bridge.mbus.walk import decode_records
 from bridge.points.known import known_records, to_json
 from bridge.points.ledger import Feed, Ledger
 from bridge.points.select import Selector

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 import simplejson
 
-from bridge.mbus.record import decode_records
+from bridge.mbus.walk import decode_records
 from bridge.points.known import known_records, to_json
 from bridge.points.ledger import Ledger
 

@@ -20,12 +20,13 @@ from bridge.mbus.compact import (
     expand,
 )
 from bridge.mbus.dif import DataField
+from bridge.mbus.encode import encode_record
 from bridge.mbus.errors import EncodeError
 from bridge.mbus.frame import LongFrame
 from bridge.mbus.header import encode_header
-from bridge.mbus.record import decode_records, encode_record
 from bridge.mbus.security import Security, configuration_mode_5, encrypt_mode_5
 from bridge.mbus.telegram import Telegram, decode_telegram
+from bridge.mbus.walk import decode_records
 
 FULL = bytes.fromhex("02 02 D2 04 02 15 2E 16 02 2A 34 23")
 FORMAT = bytes.fromhex("08 31 3B 02 02 02 15 02 2A")

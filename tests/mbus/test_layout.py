@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from bridge.mbus.frame import LongFrame, take_frame
 from bridge.mbus.layout import Layout, Layouts, read_records
-from bridge.mbus.record import decode_records
+from bridge.mbus.walk import decode_records
 
 VECTORS = sorted((Path(__file__).parent.parent / "vectors").glob("*.hex"))
 

@@ -7,8 +7,9 @@ from decimal import Decimal
 from bridge.mbus.address import SecondaryAddress
 from bridge.mbus.frame import LongFrame
 from bridge.mbus.own import own_meaning, without_false_values
-from bridge.mbus.record import DataRecord, decode_records
+from bridge.mbus.record import DataRecord
 from bridge.mbus.telegram import decode_telegram
+from bridge.mbus.walk import decode_records
 
 # ABB's B series: behind its own VIFEs stands a record error, 15 for "no data available".
 B23 = SecondaryAddress("12345678", "ABB", 0x20, 0x02)

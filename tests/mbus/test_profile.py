@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from bridge.mbus.frame import LongFrame
 from bridge.mbus.profile import Profile, add_half_months, add_months, unfold
-from bridge.mbus.record import decode_records
 from bridge.mbus.telegram import decode_telegram
+from bridge.mbus.walk import decode_records
 
 TIME = "84 04 6D 00 20 41 11"  # storage number 8: 2010-01-01 00:00
 DATE = "82 04 6C 3F 3C"  # storage number 8: 2025-12-31

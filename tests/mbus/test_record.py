@@ -8,9 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.mbus.dif import DataField, Function
+from bridge.mbus.encode import encode_record
 from bridge.mbus.errors import EncodeError
-from bridge.mbus.record import RecordError, decode_records, encode_record
+from bridge.mbus.record import RecordError
 from bridge.mbus.values import PartialDate, Value
+from bridge.mbus.walk import decode_records
 from bridge.units import Quantity, Unit
 
 

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from bridge.mbus.compact import checksum
 from bridge.mbus.frame import LongFrame, take_frame
-from bridge.mbus.record import decode_records
 from bridge.mbus.report import (
     DEVICE_TYPES,
     PlainDecimal,
@@ -23,6 +22,7 @@ from bridge.mbus.report import (
     to_rows,
 )
 from bridge.mbus.telegram import Telegram, decode_telegram
+from bridge.mbus.walk import decode_records
 
 
 def telegram_of(text: str) -> Telegram:

@@ -17,14 +17,16 @@ from hypothesis import strategies as st
 from bridge.mbus.address import parse_secondary
 from bridge.mbus.control import CI_FIXED, DIRECTION, FUNCTION, RSP_UD
 from bridge.mbus.dif import LENGTHS, DataField, Function
+from bridge.mbus.encode import encode_record
 from bridge.mbus.errors import ChecksumError, FrameError, HeaderError, StopError
 from bridge.mbus.frame import Frame, LongFrame, ShortFrame, take_frame
 from bridge.mbus.layout import Layouts
 from bridge.mbus.link import Answered, Link, Outcome, Timing
-from bridge.mbus.record import Records, decode_records, encode_record
+from bridge.mbus.record import Records
 from bridge.mbus.security import Security
 from bridge.mbus.telegram import decode_telegram
 from bridge.mbus.values import Value
+from bridge.mbus.walk import decode_records
 from bridge.sim.meter import Content, SimulatedMeter
 from scripts.fuzzing.check import Checker, check_nothing_lost, odds_of_a_checksum, time_limit
 from scripts.fuzzing.mutate import Mutator, seeds

@@ -10,10 +10,10 @@ from bridge.mbus.address import SecondaryAddress
 from bridge.mbus.compact import Formats
 from bridge.mbus.control import CI_RESPONSE_LONG, RSP_UD
 from bridge.mbus.dif import DataField
+from bridge.mbus.encode import encode_record
 from bridge.mbus.errors import HeaderError, MBusError, TelegramError
 from bridge.mbus.frame import LongFrame, encode_frame, take_frame
 from bridge.mbus.header import Header, encode_header
-from bridge.mbus.record import encode_record
 from bridge.mbus.telegram import ApplicationError, Security, Telegram, decode_telegram
 
 CI = st.integers(0, 255) | st.sampled_from(

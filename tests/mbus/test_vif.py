@@ -6,8 +6,8 @@ from decimal import Decimal
 
 import pytest
 
-from bridge.mbus.record import decode_records
 from bridge.mbus.vif import FB, FD, FD_FD, PRIMARY, Coding, Row, decode_vib, spread
+from bridge.mbus.walk import decode_records
 from bridge.units import Quantity, Unit
 
 # VIB, what a raw 1 is, unit, quantity. First and last code of each row of the standard's table.

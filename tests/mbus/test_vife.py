@@ -5,8 +5,9 @@ from decimal import Decimal
 
 import pytest
 
-from bridge.mbus.record import DataRecord, decode_records
+from bridge.mbus.record import DataRecord
 from bridge.mbus.vife import OVERFLOW, UNDERFLOW, Effect, Row, decode_vifes, spread
+from bridge.mbus.walk import decode_records
 from bridge.units import Quantity, Unit
 
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from bridge.mbus.record import decode_records
+from bridge.mbus.walk import decode_records
 from bridge.points.explain import explain, wrong_kind, wrong_unit
 from bridge.points.known import Known, known_records
 from bridge.points.reading import Fault

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from bridge.mbus.fixed import decode_fixed
-from bridge.mbus.record import decode_records
+from bridge.mbus.walk import decode_records
 from bridge.points.known import (
     Known,
     block_of,

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from bridge.mbus.dif import Function
-from bridge.mbus.record import decode_records
+from bridge.mbus.walk import decode_records
 from bridge.points.known import Known, known_records
 from bridge.points.reading import Fault, Kind
 from bridge.points.select import Found, Selector, Settled, claimed_by, find, hold, settle

@@ -9,8 +9,9 @@ from random import Random
 import pytest
 
 from bridge.mbus.frame import LongFrame, take_frame
-from bridge.mbus.record import NO_RECORDS, DataRecord, DataRecords, Records, decode_records
+from bridge.mbus.record import NO_RECORDS, DataRecord, DataRecords, Records
 from bridge.mbus.telegram import Telegram, decode_telegram
+from bridge.mbus.walk import decode_records
 from scripts.fuzzing import check as checking
 from scripts.fuzzing.check import (
     Checker,
