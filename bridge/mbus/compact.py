@@ -12,8 +12,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from bridge.mbus.crc import checksum
 from bridge.mbus.dif import (
-    EXTENSION,
     FILLER,
     LENGTHS,
     MANUFACTURER_DATA,
@@ -23,31 +23,9 @@ from bridge.mbus.dif import (
 from bridge.mbus.errors import EncodeError, TelegramError
 from bridge.mbus.record import Records
 from bridge.mbus.values import variable_length
-from bridge.mbus.vif import CODE, PLAIN_TEXT
+from bridge.mbus.walk import head_end
 
-_POLYNOMIAL = 0x3D65
 _LONGEST_LIST = 253  # a length byte counts it, and the two of the signature
-
-
-def _crc_table() -> tuple[int, ...]:
-    table: list[int] = []
-    for byte in range(256):
-        crc = byte << 8
-        for _ in range(8):
-            crc = crc << 1 ^ (_POLYNOMIAL if crc & 0x8000 else 0)
-        table.append(crc & 0xFFFF)
-    return tuple(table)
-
-
-_CRC = _crc_table()
-
-
-def checksum(data: bytes) -> int:
-    """CRC-16/EN-13757: most significant bit first, from 0, complemented at the end."""
-    crc = 0
-    for byte in data:
-        crc = crc << 8 & 0xFF00 ^ _CRC[crc >> 8 ^ byte]
-    return crc ^ 0xFFFF
 
 
 class CompactError(TelegramError):
@@ -154,39 +132,21 @@ def decode_format(data: bytes) -> Format:
 
 def _split(block: bytes, *, text_first: bool) -> tuple[bytes, ...] | None:
     heads: list[bytes] = []
-    offset, end = 0, len(block)
-    while offset < end:
-        start, dif = offset, block[offset]
-        if dif & 0x0F == DataField.SPECIAL:
-            if dif not in (MANUFACTURER_DATA, MORE_RECORDS_FOLLOW) or start + 1 < end:
-                return None
-            offset += 1
+    offset = 0
+    while offset < len(block):
+        dif = block[offset]
+        end: int | None
+        if dif & 0x0F != DataField.SPECIAL:
+            end = head_end(block, offset, text_first=text_first)
+        elif dif in (MANUFACTURER_DATA, MORE_RECORDS_FOLLOW) and offset + 1 == len(block):
+            end = offset + 1
         else:
-            vib = _chain_end(block, start)
-            offset = _chain_end(block, vib)
-            if vib < end and block[vib] & CODE == PLAIN_TEXT:
-                offset = _text_vib_end(block, vib, offset, text_first=text_first)
-        if offset > end:
+            end = None
+        if end is None:
             return None
-        heads.append(block[start:offset])
+        heads.append(block[offset:end])
+        offset = end
     return tuple(heads)
-
-
-def _chain_end(block: bytes, offset: int) -> int:
-    """The offset behind a chain of extension bits; beyond the block where it has no end."""
-    while offset < len(block) and block[offset] & EXTENSION:
-        offset += 1
-    return offset + 1
-
-
-def _text_vib_end(block: bytes, vib: int, chain_end: int, *, text_first: bool) -> int:
-    length_at = vib + 1 if text_first else chain_end
-    if length_at >= len(block):
-        return length_at + 1
-    text_end = length_at + 1 + block[length_at]
-    if text_first and block[vib] & EXTENSION:
-        return _chain_end(block, text_end)
-    return text_end
 
 
 _ANNOUNCEMENT = 4  # bytes before the data: signature and checksum

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from bridge.mbus.compact import checksum
+from bridge.mbus.crc import checksum
 from bridge.mbus.errors import TelegramError
 
 # Communication control and access number come first. The long forms name the other end of the radio

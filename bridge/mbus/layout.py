@@ -261,13 +261,13 @@ class Layouts:
                         candidates.remove(layout)
                         candidates.insert(0, layout)
                     return layout.read(tail)
-        records, _ = walk(tail)
-        if records.errors:
+        found = walk(tail)
+        if found.records.errors:
             # What is read in another way than the first depends on the values too.
             return decode_records(data, offset)
-        if records.records:
-            self._remember(records, tail)
-        return records
+        if found.records.records and not found.told_by_data:
+            self._remember(found.records, tail)
+        return found.records
 
     def _remember(self, records: Records, data: bytes) -> None:
         mask = _mask(records, _places(records, data), data)

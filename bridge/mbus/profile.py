@@ -50,7 +50,6 @@ class SpacingUnit(IntEnum):
 
 
 _SECONDS = {SpacingUnit.SECONDS: 1, SpacingUnit.MINUTES: 60, SpacingUnit.HOURS: 3600}
-_DAY = 86400
 # Spacing value 254: a period of the calendar, in months.
 _MONTHS = {SpacingUnit.DAYS: 1, SpacingUnit.HOURS: 3, SpacingUnit.MINUTES: 6}
 

@@ -69,6 +69,7 @@ class Security(Enum):
     DECRYPTED = "decrypted"
     NO_KEY = "encrypted, and there is no key"
     WRONG_KEY = "the key does not fit"
+    DAMAGED = "decrypted, but what comes out is no telegram"
     NOT_AUTHENTIC = "the authentication code does not fit"
     TRUNCATED = "fewer encrypted bytes than the telegram says"
     UNSUPPORTED = "a method that is not supported"
@@ -99,6 +100,7 @@ class Opened(NamedTuple):
     doubt: Doubt = Doubt.NONE
     counter: bytes | None = None  # of mode 7, or of the AFL whose code was checked
     authentic: bool = False  # the authentication code was checked, and fits
+    end: int = 0  # behind the last decrypted byte
 
 
 class Afl(NamedTuple):
@@ -306,7 +308,7 @@ def _decrypt(key: bytes, vector: bytes, data: bytes) -> bytes:
 def _checked(name: str, data: bytes, start: int, end: int, plain: bytes) -> Opened:
     if not plain.startswith(_CHECK):
         return Opened(Security.WRONG_KEY, name, reason="the key does not fit")
-    return Opened(Security.DECRYPTED, name, data[:start] + plain + data[end:], start)
+    return Opened(Security.DECRYPTED, name, data[:start] + plain + data[end:], start, end=end)
 
 
 def encrypt_mode_5(plain: bytes, key: bytes, address: bytes, access_number: int) -> bytes:

@@ -24,7 +24,7 @@ from bridge.mbus.control import (
     HeaderKind,
     ci_row,
 )
-from bridge.mbus.dif import DataField, Function
+from bridge.mbus.dif import DataField
 from bridge.mbus.errors import HeaderError
 from bridge.mbus.extended import decode_extended
 from bridge.mbus.fixed import FIXED_LENGTH, decode_fixed, reversed_fixed
@@ -38,13 +38,10 @@ from bridge.mbus.record import (
     DataRecord,
     DataRecords,
     RecordError,
-    RecordHeader,
     Records,
 )
 from bridge.mbus.security import Afl, Doubt, Opened, Security, decode_afl, open_payload
-from bridge.mbus.values import Value
-from bridge.mbus.walk import decode_records
-from bridge.units import Quantity
+from bridge.mbus.walk import decode_records, is_ordinary
 
 __all__ = [
     "APPLICATION_ERRORS",
@@ -280,9 +277,13 @@ def _decode(
     address = None if meter is None or meter.is_wildcard else encode_secondary(meter)
     opened = open_payload(data, offset, header.configuration, key, address, afl)
     if opened.data is not None:
-        unchecked = afl is not None and afl.mac is not None and not opened.authentic
+        has_code = opened.encryption == "mode 7" or (afl is not None and afl.mac is not None)
+        unchecked = has_code and not opened.authentic
         notes = ("authentication code not checked",) if unchecked else ()
-        return _decode_content(frame, header, opened, formats, notes)
+        telegram = _decode_content(frame, header, opened, formats, notes)
+        if _is_garbled(telegram, opened):
+            return _unread(frame, header, offset, _damaged(opened))
+        return telegram
     # Old meters write anything into the configuration field, once called signature.
     if opened.doubt is not Doubt.NONE:
         found = read_records(data, offset) if row.content is Content.RECORDS else None
@@ -456,6 +457,25 @@ def _nothing(offset: int, reason: str, data: bytes) -> Records:
     return Records(NO_RECORDS, (RecordError(offset, reason, data[offset:]),), None, False)
 
 
+def _is_garbled(telegram: Telegram, opened: Opened) -> bool:
+    """Whether something is wrong within what was decrypted, and nobody vouches for the rest.
+
+    One wrong bit of a ciphertext garbles the whole block, and a checksum of one byte lets one
+    damaged telegram in 256 pass.
+    """
+    return (
+        opened.security is Security.DECRYPTED
+        and not opened.authentic
+        and ci_row(telegram.ci).content is Content.RECORDS
+        and any(opened.offset <= error.offset < opened.end for error in telegram.errors)
+    )
+
+
+def _damaged(opened: Opened) -> Opened:
+    reason = "decrypted, but what comes out is no telegram: damaged, or the key does not fit"
+    return Opened(Security.DAMAGED, opened.encryption, reason=reason)
+
+
 def _fits(content: Content, data: bytes, formats: Formats | None) -> bool:
     """Whether a compact or format frame has the checksums that it should."""
     try:
@@ -479,33 +499,7 @@ def is_credible(found: Records, doubt: Doubt) -> bool:
     """
     if found.errors:
         return False
-    ordinary = sum(map(_is_ordinary, found.records.headers, found.records.values))
+    ordinary = sum(map(is_ordinary, found.records.headers, found.records.values))
     if doubt is Doubt.GRAVE:
         return ordinary >= 1 and 2 * ordinary >= len(found.records)
     return ordinary >= 4 and ordinary == len(found.records)
-
-
-_ODD_QUANTITIES = (
-    Quantity.UNKNOWN,
-    Quantity.ANY,
-    Quantity.MANUFACTURER_SPECIFIC,
-    Quantity.USER_DEFINED,
-)
-
-
-def _is_ordinary(header: RecordHeader, value: Value) -> bool:
-    meaning = header.meaning
-    return (
-        value is not None
-        and meaning.quantity not in _ODD_QUANTITIES
-        and not isinstance(value, bytes)
-        and header.storage < 4096
-        and header.function is not Function.ERROR
-        and (not meaning.modifiers or _is_ordinary_refinement(meaning.modifiers))
-    )
-
-
-def _is_ordinary_refinement(modifiers: tuple[str, ...]) -> bool:
-    return len(modifiers) <= 3 and not any(
-        modifier.startswith(("reserved", "manufacturer")) for modifier in modifiers
-    )

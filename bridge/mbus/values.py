@@ -112,7 +112,8 @@ def decode_value(data_field: int, data: bytes, vib: Vib) -> Decoded:
     if coding is Coding.DATE or coding is Coding.TIME_POINT:
         return _decode_time_point(data_field, data, coding)
     if data_field >= DataField.BCD2:
-        number, reason = decode_bcd(data)
+        # A number that names something is never negative, so its F is no sign.
+        number, reason = decode_bcd(data, signed=coding is Coding.SIGNED)
     elif data_field == DataField.REAL32:
         number, reason = decode_real(data)
     elif coding is Coding.ADDRESS and len(data) == 8:
@@ -205,7 +206,7 @@ def decode_real(data: bytes) -> tuple[Decimal | None, str | None]:
     if not math.isfinite(real):
         return None, "NaN" if math.isnan(real) else "infinite"
     text = _shortest(real, data)
-    number = Decimal(text)
+    number = Decimal(text) if real else Decimal(0)  # -0 is 0
     # A large one comes as 1.23e+08, and shall not read like that.
     if "e+" in text and exponent_of(number) > 0:
         return EXACT.quantize(number, Decimal(1)), None
@@ -233,9 +234,12 @@ def _decode_variable(data: bytes, vib: Vib) -> Decoded:
     if vib.coding is Coding.RAW:
         return content, None
     if lvar <= _LVAR_TEXT_LAST:
-        return decode_text(content), None
+        text = decode_text(content)
+        is_time = vib.coding is Coding.DATE or vib.coding is Coding.TIME_POINT
+        # Type M, whose layout is not known, comes like a text.
+        return (content if is_time and not text.isprintable() else text), None
     if vib.coding is Coding.DATE or vib.coding is Coding.TIME_POINT:
-        return content, None  # type M, whose layout is not known
+        return content, None
     if not content:
         return NO_DATA
     if lvar < _LVAR_BINARY:

@@ -13,23 +13,16 @@ from enum import Enum
 from functools import lru_cache
 from typing import NamedTuple
 
-from bridge.mbus.vife import Effect, decode_vifes
+from bridge.mbus.vife import CODE, MANUFACTURER_SPECIFIC, Effect, decode_vifes
 from bridge.units import Quantity, Unit
 
-EXTENSION = 0x80
-CODE = 0x7F
 MAXIMUM_VIFES = 10
 
 # The longest number has 64 bytes, 155 digits; the largest real has 39 and the widest scale 40 more.
 # Nothing here may ever round, so rounding is an exception.
 EXACT = Context(prec=512, traps=[Inexact])
 
-# VIFs that change how the bytes after them are read. FB, FD and EF name another table.
-PLAIN_TEXT = 0x7C
-SECOND_TABLE = 0xFB
-FIRST_TABLE = 0xFD
-THIRD_TABLE = 0xEF
-MANUFACTURER_SPECIFIC = 0x7F
+PLAIN_TEXT = 0x7C  # the VIF whose unit is a text
 
 
 class Coding(Enum):
@@ -108,7 +101,7 @@ PRIMARY = (
     Row(0x7A, 0, _Q.BUS_ADDRESS, coding=_C.UNSIGNED),  # E111 1010
     Row(0x7C, 0, _Q.USER_DEFINED),  # E111 1100
     Row(0x7E, 0, _Q.ANY),  # E111 1110
-    Row(0x7F, 0, _Q.MANUFACTURER_SPECIFIC),  # E111 1111
+    Row(MANUFACTURER_SPECIFIC, 0, _Q.MANUFACTURER_SPECIFIC),  # E111 1111
 )
 
 # EN 13757-3, table 12: main VIFE-code extension, after VIF FD.
@@ -245,7 +238,14 @@ def spread(rows: Iterable[Row]) -> dict[int, Row]:
     return table
 
 
-_PRIMARY, _FD, _FD_FD, _FB = spread(PRIMARY), spread(FD), spread(FD_FD), spread(FB)
+# By what stands before the true VIF to name its table.
+_TABLES = {
+    b"": spread(PRIMARY),
+    b"\xfd": spread(FD),
+    b"\xfd\xfd": spread(FD_FD),
+    b"\xfb": spread(FB),
+    b"\xef": {},  # nothing is allocated there
+}
 _UNKNOWN = Row(0, 0, Quantity.UNKNOWN)
 
 # Texts of plain-text VIFs that name one of our units, unscaled.
@@ -332,18 +332,24 @@ def decode_vib(codes: bytes, text: str = "") -> Vib:
     )
 
 
+def split_vib(codes: bytes) -> tuple[bytes, bytes]:
+    """The VIF with what names its table before it (FD, FD FD, FB or EF), and the VIFEs after it.
+
+    Args:
+        codes: a VIB of at least one byte, without the text of a plain-text VIF.
+    """
+    length = 1
+    while codes[: length] in _TABLES and length < len(codes):
+        length += 1
+    return codes[:length], codes[length:]
+
+
 def _find_row(codes: bytes) -> tuple[Row, bytes]:
     """The row of the true VIF, and the VIFEs after it."""
-    vif = codes[0]
-    if vif == FIRST_TABLE and len(codes) > 1:
-        if codes[1] == FIRST_TABLE and len(codes) > 2:
-            return _FD_FD.get(codes[2] & CODE, _UNKNOWN), codes[3:]
-        return _FD.get(codes[1] & CODE, _UNKNOWN), codes[2:]
-    if vif == SECOND_TABLE and len(codes) > 1:
-        return _FB.get(codes[1] & CODE, _UNKNOWN), codes[2:]
-    if vif == THIRD_TABLE:
-        return _UNKNOWN, b""  # nothing is allocated there, so nobody knows what its VIFEs mean
-    return _PRIMARY.get(vif & CODE, _UNKNOWN), codes[1:]
+    vif, vifes = split_vib(codes)
+    table = _TABLES[vif[:-1]]
+    # Where nothing is allocated, nobody knows what the VIFEs mean.
+    return table.get(vif[-1] & CODE, _UNKNOWN), vifes if table else b""
 
 
 def scale_of(factor: Decimal, exponent: int) -> Decimal | None:

@@ -38,9 +38,9 @@ class Row(NamedTuple):
     duration: Decimal = Decimal(1)  # of a duration: its unit in seconds
 
 
-CODE = 0x7F
+CODE = 0x7F  # of a VIF or VIFE, without the extension bit
 EXTENSION_TABLE = 0x7C  # the next VIFE is from the extension table
-MANUFACTURER_SPECIFIC = 0x7F  # all VIFEs after it are
+MANUFACTURER_SPECIFIC = 0x7F  # the VIF, and the VIFE: all codes after it are the maker's own
 
 
 def durations(first: int, label: str) -> Iterator[Row]:
@@ -169,7 +169,7 @@ RECORD_ERRORS = {
     0x18: "data error",
     0x1C: "premature end of record",
 }
-_LAST_RECORD_ERROR = 0x1C
+LAST_RECORD_ERROR = 0x1C
 
 
 def spread(rows: Iterable[Row]) -> dict[int, Row]:
@@ -234,7 +234,7 @@ def decode_vifes(vifes: bytes) -> Refinement:
         if row is None:
             if code == 0:
                 continue
-            if code <= _LAST_RECORD_ERROR:
+            if code <= LAST_RECORD_ERROR:
                 error = RECORD_ERRORS.get(code, f"reserved record error {code:02X}")
             else:
                 modifiers.append(f"reserved VIFE {code:02X}")

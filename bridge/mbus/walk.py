@@ -19,10 +19,17 @@ from bridge.mbus.dif import (
     MAXIMUM_DIFES,
     MORE_RECORDS_FOLLOW,
     DataField,
+    Function,
     decode_dib,
 )
 from bridge.mbus.record import DataRecord, DataRecords, RecordError, RecordHeader, Records
-from bridge.mbus.values import decode_value, is_counted, is_variable_bcd, variable_length
+from bridge.mbus.values import (
+    Value,
+    decode_value,
+    is_counted,
+    is_variable_bcd,
+    variable_length,
+)
 from bridge.mbus.vif import CODE, MAXIMUM_VIFES, PLAIN_TEXT, decode_vib
 from bridge.units import Quantity
 
@@ -47,10 +54,18 @@ class _Extent(NamedTuple):
     end: int
     codes: bytes
     text: str
+    told_by_data: bool = False
+
+
+_PREMATURE_END = "premature end of record"
 
 
 class _CutShortError(Exception):
     """The telegram ends within a record."""
+
+
+class _TextTooLongError(_CutShortError):
+    """The telegram has fewer bytes than the text of a plain-text VIF."""
 
 
 class _UnreadableError(Exception):
@@ -61,40 +76,106 @@ def decode_records(data: bytes, offset: int = 0) -> Records:
     """All records of ``data`` from ``offset`` on.
 
     Where a telegram cannot be read to its end and has a plain-text VIF or variable-length BCD,
-    the other way to read these is tried; it is taken if it reads the whole telegram and finds a
-    value in every record, which chance seldom does.
+    the other way to read these is tried. It is taken if it reads the whole telegram and finds
+    nothing strange in it, which chance seldom does; and of a telegram that only breaks off, with
+    good records before, if it finds more of them.
     """
-    records, ambiguous = walk(data, offset)
-    if not records.errors or not ambiguous:
+    usual = walk(data, offset)
+    records = usual.records
+    if not records.errors or not usual.ambiguous:
         return records
     for reading in (_Reading(False, False), _Reading(True, True), _Reading(False, True)):
-        other, _ = walk(data, offset, reading)
-        if not other.errors and all(record.value is not None for record in other.records):
-            return other
+        other = walk(data, offset, reading).records
+        if other.errors or not _makes_sense(other, doubled=reading.doubled):
+            continue
+        if (
+            reading.doubled
+            and _only_breaks_off(records)
+            and len(other.records) <= len(records.records)
+        ):
+            continue
+        return other
     return records
 
 
-def walk(data: bytes, offset: int = 0, reading: _Reading = _USUAL) -> tuple[Records, bool]:
-    """All records in one way of reading, and whether there is another way to read them."""
+def _makes_sense(found: Records, *, doubled: bool) -> bool:
+    records = found.records
+    if not doubled:
+        return None not in records.values
+    return all(
+        is_ordinary(header, value) or header.meaning.quantity is Quantity.USER_DEFINED
+        for header, value in zip(records.headers, records.values, strict=True)
+    )
+
+
+def _only_breaks_off(found: Records) -> bool:
+    return found.errors[0].reason == _PREMATURE_END and all(
+        map(is_ordinary, found.records.headers, found.records.values)
+    )
+
+
+_ODD_QUANTITIES = (
+    Quantity.UNKNOWN,
+    Quantity.ANY,
+    Quantity.MANUFACTURER_SPECIFIC,
+    Quantity.USER_DEFINED,
+)
+
+
+def is_ordinary(header: RecordHeader, value: Value) -> bool:
+    """Whether a meter may well have sent such a record, and bytes of chance hardly look like it."""
+    meaning = header.meaning
+    return (
+        value is not None
+        and meaning.quantity not in _ODD_QUANTITIES
+        and not isinstance(value, bytes)
+        and header.storage < 4096
+        and header.function is not Function.ERROR
+        and (not meaning.modifiers or _is_ordinary_refinement(meaning.modifiers))
+    )
+
+
+def _is_ordinary_refinement(modifiers: tuple[str, ...]) -> bool:
+    return len(modifiers) <= 3 and not any(
+        modifier.startswith(("reserved", "manufacturer")) for modifier in modifiers
+    )
+
+
+class Walk(NamedTuple):
+    """What a walk came to.
+
+    ``ambiguous``: there is another way to read some record. ``told_by_data``: bytes that are data
+    in the end had a say in where a record ends.
+    """
+
+    records: Records
+    ambiguous: bool
+    told_by_data: bool
+
+
+def walk(data: bytes, offset: int = 0, reading: _Reading = _USUAL) -> Walk:
+    """All records in one way of reading."""
     records: list[DataRecord] = []
     errors: list[RecordError] = []
     seen: dict[bytes, int] = {}
-    ambiguous = False
+    ambiguous = told_by_data = False
     end = len(data)
+    own: bytes | None = None
+    more = False
     while offset < end:
         dif = data[offset]
         if dif == FILLER:
             offset += 1
             continue
         if dif in (MANUFACTURER_DATA, MORE_RECORDS_FOLLOW):
-            more = dif == MORE_RECORDS_FOLLOW
-            return _found(records, errors, data[offset + 1 :], more), ambiguous
+            own, more = data[offset + 1 :], dif == MORE_RECORDS_FOLLOW
+            break
         try:
             if dif & 0x0F == DataField.SPECIAL:
                 raise _UnreadableError(_special(dif))
             extent = _measure(data, offset, reading)
         except _CutShortError:
-            errors.append(RecordError(offset, "premature end of record", data[offset:]))
+            errors.append(RecordError(offset, _PREMATURE_END, data[offset:]))
             break
         except _UnreadableError as error:
             errors.append(RecordError(offset, str(error), data[offset:]))
@@ -102,6 +183,7 @@ def walk(data: bytes, offset: int = 0, reading: _Reading = _USUAL) -> tuple[Reco
         dib, vib = data[offset : extent.dib_end], data[extent.dib_end : extent.vib_end]
         content = data[extent.vib_end : extent.end]
         ambiguous = ambiguous or _is_ambiguous(dib, vib, content)
+        told_by_data = told_by_data or extent.told_by_data
         reason = _too_long(dib, extent.codes)
         if reason is None:
             block = dib + vib
@@ -110,14 +192,9 @@ def walk(data: bytes, offset: int = 0, reading: _Reading = _USUAL) -> tuple[Reco
         else:
             errors.append(RecordError(offset, reason, data[offset : extent.end]))
         offset = extent.end
-    return _found(records, errors, None, False), ambiguous
-
-
-def _found(
-    records: list[DataRecord], errors: list[RecordError], own: bytes | None, more: bool
-) -> Records:
     own_codes = any(record.header.own_codes for record in records)
-    return Records(DataRecords.of(records), tuple(errors), own, more, own_codes)
+    found = Records(DataRecords.of(records), tuple(errors), own, more, own_codes)
+    return Walk(found, ambiguous, told_by_data)
 
 
 def _special(dif: int) -> str:
@@ -153,21 +230,27 @@ def _measure(data: bytes, offset: int, reading: _Reading) -> _Extent:
         end = _data_end(data, vib_end, data_field, reading)
         return _Extent(dib_end, vib_end, end, data[vib_start:vib_end], "")
     found: _Extent | None = None
+    told_by_data = False
     orders = (reading.text_first, not reading.text_first)
     for text_first in orders if data[vib_start] & EXTENSION else (True,):
         try:
             vib_end, codes, text = _measure_text(data, vib_start, text_first=text_first)
             end = _data_end(data, vib_end, data_field, reading)
-        except _CutShortError:
+        except _TextTooLongError:
             continue
-        extent = _Extent(dib_end, vib_end, end, codes, text)
-        # A text that nobody can read is no text: then its length was a VIFE.
+        except _CutShortError:
+            told_by_data = True
+            continue
+        extent = _Extent(dib_end, vib_end, end, codes, text, told_by_data)
+        # A text that nobody can read is no text: then its length was a VIFE. To find that out,
+        # one may have read on into what are data in the other order.
         if text.isprintable() and len(codes) - 1 <= MAXIMUM_VIFES:
             return extent
         found = found or extent
+        told_by_data = True
     if found is None:
         raise _CutShortError
-    return found
+    return found._replace(told_by_data=True)
 
 
 def _measure_text(data: bytes, start: int, *, text_first: bool) -> tuple[int, bytes, str]:
@@ -181,7 +264,7 @@ def _measure_text(data: bytes, start: int, *, text_first: bool) -> tuple[int, by
         raise _CutShortError
     text_end = length_at + 1 + data[length_at]
     if text_end > len(data):
-        raise _CutShortError
+        raise _TextTooLongError
     text = data[length_at + 1 : text_end][::-1].decode("latin-1")
     if not text_first:
         return text_end, data[start:chain_end], text
@@ -189,6 +272,21 @@ def _measure_text(data: bytes, start: int, *, text_first: bool) -> tuple[int, by
         return text_end, data[start : start + 1], text
     vib_end = _chain_end(data, text_end)
     return vib_end, data[start : start + 1] + data[text_end:vib_end], text
+
+
+def head_end(data: bytes, offset: int, *, text_first: bool) -> int | None:
+    """The offset behind DIB and VIB of the record that begins at ``offset``.
+
+    None where the data end within them. ``text_first`` says where the text of a plain-text VIF
+    stands: before its VIFEs, or behind them.
+    """
+    try:
+        vib = _chain_end(data, offset)
+        if vib < len(data) and data[vib] & CODE == PLAIN_TEXT:
+            return _measure_text(data, vib, text_first=text_first)[0]
+        return _chain_end(data, vib)
+    except _CutShortError:
+        return None
 
 
 def vib_parts(vib: bytes) -> tuple[bytes, str]:

@@ -643,6 +643,7 @@ _FAULTS_OF_SECURITY = {
     Security.WRONG_KEY: Fault.WRONG_KEY,
     Security.NOT_AUTHENTIC: Fault.WRONG_KEY,
     Security.TRUNCATED: Fault.DAMAGED,
+    Security.DAMAGED: Fault.DAMAGED,
     Security.UNSUPPORTED: Fault.UNSUPPORTED_ENCRYPTION,
 }
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import simplejson
 
-from bridge.mbus.compact import checksum
+from bridge.mbus.crc import checksum
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Done, Program

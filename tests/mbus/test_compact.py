@@ -179,7 +179,7 @@ def test_a_list_that_is_none_of_dibs_and_vibs_is_refused(block: str) -> None:
         "02 FC 74 03 48 52 25 44 0D",  # the text behind the VIFE, as the standard has it
         "0D FD 3B 05 01 02 03 04 05 01 13 07",  # variable length, with a record behind it
         "0D 13 C2 34 12 01 13 07",  # BCD of variable length
-        "0D 78 C2 44 33 22 11 01 13 07",  # the same with twice the bytes, as some meters have it
+        "0D 78 C2 44 33 56 34 01 13 07",  # the same with twice the bytes, as some meters have it
         "81 80 40 13 07 8C 80 10 06 00 00 00 00",  # DIFEs
         "04 13 07 00 00 00 0F 01 02 03",  # the manufacturer's data
         "04 13 07 00 00 00 1F",  # more records follow

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.mbus.compact import checksum
+from bridge.mbus.crc import checksum
 from bridge.mbus.errors import TelegramError
 from bridge.mbus.extended import Extended, decode_extended
 from bridge.mbus.frame import LongFrame

@@ -168,3 +168,13 @@ def test_a_layout_can_have_one_record_or_the_same_one_twice() -> None:
         content = bytes.fromhex(text)
         layout = Layout(decode_records(content), content)
         assert layout.read(content) == decode_records(content)
+
+
+def test_a_record_whose_end_data_had_a_say_in_makes_no_layout() -> None:
+    # The text of a plain-text VIF behind its VIFEs; whether it could stand in front of them, eight
+    # bytes long, is only told by what are data then.
+    data = bytes.fromhex("0D FC 08 01 6B 08 31 31 41 20 20 85 FF FF")
+    other = bytes.fromhex("0D FC 08 01 6B 08 FF 13 41 41 20 41 FF 02")
+    layouts = remembering(data)
+    assert len(layouts) == 0
+    assert layouts.read(other) == decode_records(other)

@@ -181,7 +181,7 @@ def test_behind_an_unknown_increment_nothing_can_be_known() -> None:
 
 def test_a_positive_increment_below_zero_is_none() -> None:
     unfolded = profile(TIME, BASE, "8D 04 95 1F 04 6A 01 01 F0")
-    assert unfolded.entries[1].invalid == "an increment below zero: -0.1"
+    assert unfolded.entries[1].invalid == "BCD F001"
     assert unfolded.entries[1].value is None
 
 

@@ -171,7 +171,8 @@ def test_the_largest_number_is_exact() -> None:
         ("04 FD 30 05 0E 49 33", datetime.datetime(2026, 3, 9, 14, 5)),
         ("02 FD 70 3F 3C", datetime.date(2025, 12, 31)),
         ("02 EC 7E E1 F1", PartialDate(None, 1, 1)),
-        ("0D 6D 05 01 02 03 04 05", "\x05\x04\x03\x02\x01"),
+        ("0D 6D 05 01 02 03 04 05", bytes.fromhex("01 02 03 04 05")),  # type M, like a text
+        ("0D 6D 04 36 32 30 32", "2026"),
         ("0D 6D E5 01 02 03 04 05", bytes.fromhex("01 02 03 04 05")),  # type M
         ("04 6C 05 0E 49 33", bytes.fromhex("05 0E 49 33")),
         ("0C 6D 05 0E 49 33", bytes.fromhex("05 0E 49 33")),

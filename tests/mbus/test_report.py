@@ -7,7 +7,7 @@ import simplejson
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.mbus.compact import checksum
+from bridge.mbus.crc import checksum
 from bridge.mbus.frame import LongFrame, take_frame
 from bridge.mbus.report import (
     DEVICE_TYPES,

@@ -452,3 +452,14 @@ def test_thousands_of_mutated_telegrams_end_in_telegrams_and_errors_of_the_codec
     assert checker.counts["layouts with other data"] > 50
     assert checker.counts["compact frames"] > 10
     assert damaged > 50
+
+
+@pytest.mark.parametrize("lvar", [0xC1, 0xC2, 0xC4, 0xC9, 0xD4])
+def test_variable_length_digits_of_a_telegram_that_breaks_off_stay_as_they_are(lvar: int) -> None:
+    """Old meters have twice the bytes; a telegram that breaks off must not look like one."""
+    digits = bytes.fromhex("42 15 85 82 04 13 10 20 99")[: lvar & 0x0F]
+    whole = b"\x0d\x13" + bytes((lvar,)) + digits + bytes.fromhex("04 13 10 20 00 00 02 5A C8 00")
+    first = decode_records(whole).records[0]
+    for end in range(3 + len(digits), len(whole)):
+        found = decode_records(whole[:end])
+        assert found.records[0] == first, whole[:end].hex()

@@ -387,3 +387,41 @@ def test_what_cannot_be_encrypted_is_refused() -> None:
 def test_the_energy_of_an_encrypted_telegram_is_exact() -> None:
     energy = decode_telegram(frame_of(HEAT), DOUBLED).records[0]
     assert energy.value == Decimal(45_120_000)
+
+
+def test_a_damaged_block_is_seen_where_records_come_out_that_cannot_be() -> None:
+    """No code vouches for mode 5: what does not read to its end is not believed at all."""
+    frame = frame_of(HEAT)
+    garbled, believed = 0, 0
+    for bit in range(8 * 32):
+        data = bytearray(frame.data)
+        data[12 + bit // 8] ^= 1 << bit % 8
+        telegram = decode_telegram(LongFrame(8, 3, 0x72, bytes(data)), DOUBLED)
+        if telegram.security is Security.DECRYPTED:
+            believed += 1
+            assert telegram.errors == ()
+        else:
+            garbled += 1
+            assert telegram.security in (Security.WRONG_KEY, Security.DAMAGED)
+            assert len(telegram.records) == 0
+            assert telegram.header is not None
+    # One changed block in some thirteen still reads as records; a checksum sees a single bit first.
+    assert believed <= 20
+    assert garbled >= 236
+
+
+def test_an_error_behind_the_encrypted_part_costs_that_record_only() -> None:
+    frame = frame_of(HCA)
+    telegram = decode_telegram(frame._replace(data=frame.data + b"\x04\x13\x01"), bytes(range(16)))
+    assert telegram.security is Security.DECRYPTED
+    assert len(telegram.records) == 5
+    assert len(telegram.errors) == 1
+
+
+def test_mode_7_without_a_code_is_read_with_a_note() -> None:
+    frame = frame_of(HEAT_7)
+    # The same AFL without its code: MCL and message counter alone.
+    layer = bytes.fromhex("07 00 28 25 D2 04 00 00")
+    telegram = decode_telegram(frame._replace(data=layer + frame.data[16:]), DOUBLED)
+    assert telegram.security is Security.DECRYPTED
+    assert telegram.notes == ("authentication code not checked",)

@@ -83,7 +83,7 @@ def test_every_real_reads_back(real: float) -> None:
     value, reason = decode_real(data)
     assert value is not None
     assert reason is None
-    assert encode_real(value) == data
+    assert encode_real(value) == (data if real else bytes(4))  # -0 is 0
     exponent = value.as_tuple().exponent
     assert isinstance(exponent, int)
     assert exponent <= 0
