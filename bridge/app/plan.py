@@ -9,7 +9,7 @@ from bridge.config.keys import read_key
 from bridge.config.model import Bus, Meter, Point, Site
 from bridge.mbus.address import SecondaryAddress, parse_address
 from bridge.mbus.dif import DataField, Function
-from bridge.points.known import imagine, kind_of, kind_of_quantity
+from bridge.points.known import bytes_of, imagine, kind_of, kind_of_quantity
 from bridge.points.meter import MeterPlan, PointPlan, unit_of
 from bridge.points.reading import Kind
 from bridge.points.select import Selector
@@ -96,7 +96,7 @@ def _kind_and_unit(point: Point) -> tuple[Kind, str | None]:
     if point.quantity is not None:
         return kind_of_quantity(point.quantity), None
     if point.record is not None:
-        block = bytes.fromhex(point.record.partition("#")[0])
+        block = bytes_of(point.record)
     else:
         # Where the bytes of the DIB are not given, most are integers.
         block = (point.dif or bytes((DataField.INT32,))) + (point.vif or b"")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,25 +11,28 @@ from typing import Annotated, NamedTuple
 import typer
 
 from bridge.cli.errors import UsageError
-from bridge.cli.names import counted
 from bridge.cli.options import KeyFile, TelegramFormat, TelegramFormatOption, key_of
 from bridge.cli.output import say
-from bridge.cli.summary import Summary
-from bridge.cli.telegrams import Recording, show
-from bridge.errors import BridgeError
-from bridge.mbus.address import SecondaryAddress, parse_address
-from bridge.mbus.compact import Formats
-from bridge.mbus.errors import FrameError, MBusError
-from bridge.mbus.frame import (
-    OVERHEAD,
-    SHORT_LENGTH,
-    SHORT_START,
-    Ack,
-    Frame,
-    LongFrame,
-    ShortFrame,
-    take_frame,
+from bridge.cli.recording import (
+    Noise,
+    Problem,
+    Whole,
+    digits_of,
+    is_recording,
+    odd_character,
+    pieces,
+    text_of,
 )
+from bridge.cli.summary import Summary
+from bridge.cli.telegrams import Recording, show, with_note_of_key
+from bridge.errors import BridgeError
+from bridge.mbus.address import SecondaryAddress, encode_secondary, parse_address
+from bridge.mbus.compact import Formats
+from bridge.mbus.control import CI_FIXED, SND_NKE, Content, HeaderKind, ci_row
+from bridge.mbus.errors import MBusError
+from bridge.mbus.fixed import FIXED_LENGTH
+from bridge.mbus.frame import LongFrame, ShortFrame
+from bridge.mbus.report import command_of
 from bridge.mbus.telegram import Telegram, decode_telegram
 
 _STDIN = "-"
@@ -49,11 +51,17 @@ class HexError(InputError, UsageError):
 
 
 class Source(NamedTuple):
-    """Where bytes come from: the command line (``text``), stdin, or a file."""
+    """Where bytes come from: the command line (``text``), a file, or else stdin.
+
+    ``folder`` is the one of the command line that the file was found in, ``trouble`` why it cannot
+    be looked at.
+    """
 
     name: str
     path: Path | None = None
-    text: str = ""
+    text: str | None = None
+    folder: str = ""
+    trouble: str = ""
 
 
 def decode(
@@ -62,7 +70,8 @@ def decode(
         typer.Argument(
             metavar="HEX|FILE|FOLDER",
             help="Frames as hex digits; files with such, or with the bytes; folders of files "
-            "(those named .hex or .bin, and others that hold hex digits); - for stdin.",
+            "(those named .hex or .bin, and others that hold frames in hex digits), and the "
+            "folders in them; - for stdin.",
         ),
     ],
     key: KeyFile = None,
@@ -79,9 +88,10 @@ def decode(
 ) -> None:
     """Decode telegrams from bytes: every record, with exact values.
 
-    Telegrams of one answer are numbered. After a folder comes a summary. The exit status is 0 if
-    all was decoded; 1 if a file holds no whole frame, or a telegram has something that could not be
-    decoded; 2 if a file is not there.
+    Telegrams of one answer are numbered; an answer is in one file. After a folder comes a summary.
+    Bytes between frames that belong to none are told, and do no harm. The exit status is 0 if all
+    was decoded; 1 if a frame is damaged or ends too early, a file holds no whole frame, a folder no
+    recording, or a telegram has something that could not be decoded; 2 if a file is not there.
 
     Examples:
 
@@ -91,30 +101,37 @@ def decode(
       cat telegrams.hex | mbus-bacnet decode -
     """
     decoder = _Decoder(key_of(key), _meter(meter))
-    has_folder = any(map(os.path.isdir, what))
+    folders = [each for each in what if os.path.isdir(each)]
     summary = Summary()
     sources = list(_sources(what, summary))
-    named = len(sources) > 1 or has_folder
+    named = len(sources) > 1 or bool(folders)
     recordings: list[Recording] = []
     status = 0
     for source in sources:
         telegrams: list[Telegram] = []
-        problems: list[str] = []
+        problems: list[Problem] = []
         prefix = f"{source.name}: " if named else ""
         try:
-            telegrams, problems = decoder.decode(source, prefix)
+            decoder.decode(source, prefix, telegrams, problems)
         except InputError as error:
-            if not named:
-                raise
-            problems = [str(error)]
-            status = max(status, 2 if isinstance(error, HexError) else 1)
+            if isinstance(error, HexError):
+                if not named:
+                    raise
+                status = 2
+            problems.append(Problem(str(error)))
         for problem in problems:
-            say(f"mbus-bacnet: {'' if source.name in problem else prefix}{problem}")
-        if problems or not all(map(_is_decoded, telegrams)):
-            status = max(status, 1)
+            say(f"mbus-bacnet: {'' if source.name in problem.reason else prefix}{problem}")
         recordings.append(Recording(telegrams, source.name if named else "", problems))
-        summary.add(telegrams, problems)
-    show(recordings, format, summary if has_folder else None)
+    decoder.decode_again()
+    for recording in recordings:
+        if recording.problems or not all(map(_is_decoded, recording.telegrams)):
+            status = max(status, 1)
+        summary.add(recording.telegrams, recording.problems)
+    for folder in folders:
+        if not any(source.folder == folder for source in sources):
+            say(f"mbus-bacnet: {_printable(folder)}: there is no recording in this folder")
+            status = max(status, 1)
+    show(recordings, format, summary if folders else None)
     if status:
         raise typer.Exit(status)
 
@@ -133,12 +150,19 @@ def _meter(text: str | None) -> SecondaryAddress | None:
 def _is_decoded(telegram: Telegram) -> bool:
     """Whether all of it was read. An application error and an alarm are what the meter says."""
     return (
-        not telegram.errors or telegram.application_error is not None or telegram.alarm is not None
+        not telegram.errors
+        or telegram.application_error is not None
+        or telegram.alarm is not None
+        or command_of(telegram) is not None
     )
 
 
 def _sources(what: list[str], summary: Summary) -> Iterator[Source]:
     """What the command line names; the files of a folder each, in their order."""
+    if not all(each.strip() for each in what):
+        raise HexError(
+            "an argument is empty; give hex digits, files or folders, or - for standard input"
+        )
     # A long row of hex digits is no name of a file to os.path, where Path would complain.
     paths = [each for each in what if not _is_hex(each) or os.path.exists(each)]
     if not paths or (len(what) > 1 and all(_is_hex(each) for each in what)):
@@ -152,92 +176,175 @@ def _sources(what: list[str], summary: Summary) -> Iterator[Source]:
         if each == _STDIN:
             yield Source("stdin")
         elif path.is_dir():
-            yield from _files_of(path, summary)
+            yield from _files_of(each, summary)
         else:
-            yield Source(each, path)
+            yield Source(_printable(each), path)
 
 
-def _files_of(folder: Path, summary: Summary) -> Iterator[Source]:
-    try:
-        files = sorted(each for each in folder.iterdir() if each.is_file())
-    except OSError as error:
-        raise HexError(f"{folder} cannot be read: {error.strerror}") from error
-    for path in files:
-        if path.suffix.lower() in _SUFFIXES or _holds_hex(path):
-            yield Source(str(path), path)
+def _printable(path: str) -> str:
+    """The name of a file as text, whatever bytes it has."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def _files_of(folder: str, summary: Summary) -> Iterator[Source]:
+    failures: list[OSError] = []
+    found = sorted(
+        Path(place) / name
+        for place, _, names in os.walk(folder, onerror=failures.append)
+        for name in names
+    )
+    for failure in failures:
+        name = _printable(failure.filename)
+        trouble = f"{name} cannot be read: {failure.strerror}"
+        yield Source(name, folder=folder, trouble=trouble)
+    for path in found:
+        if path.is_file() and (path.suffix.lower() in _SUFFIXES or _holds_frames(path)):
+            yield Source(_printable(str(path)), path, folder=folder)
         else:
             summary.passed_over += 1
 
 
-def _holds_hex(path: Path) -> bool:
+def _holds_frames(path: Path) -> bool:
     try:
         if path.stat().st_size > _LARGEST:
             return False
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError):
+        text = text_of(path.read_bytes())
+    except OSError:
         return False
-    return bool(_digits(text)) and _is_hex(text)
+    return text is not None and is_recording(text)
+
+
+class _Place(NamedTuple):
+    """What is known of the meters of one source, by their primary addresses.
+
+    ``formats`` are those told by telegrams that do not say whose they are; ``meters`` are the
+    secondary addresses seen.
+    """
+
+    formats: dict[int, Formats]
+    meters: dict[int, set[bytes]]
+
+
+class _Unread(NamedTuple):
+    """A compact frame whose format nobody has told yet; ``number`` is its place."""
+
+    frame: LongFrame
+    place: _Place
+    telegrams: list[Telegram]
+    number: int
 
 
 class _Decoder:
-    """Decodes sources one after the other; what a meter told of its formats is remembered."""
+    """Decodes sources one after the other.
+
+    What a meter told of its formats is remembered: in all sources where its telegrams say which
+    meter it is, else in one source.
+    """
 
     def __init__(self, key: bytes | None, meter: SecondaryAddress | None) -> None:
         self._key = key
         self._meter = meter
-        self._formats: dict[int, Formats] = {}
+        self._formats: dict[bytes, Formats] = {}
+        self._unread: list[_Unread] = []
 
-    def decode(self, source: Source, prefix: str) -> tuple[list[Telegram], list[str]]:
-        """The telegrams of a source, and what is wrong with it; the rest is told on stderr.
+    def decode(
+        self, source: Source, prefix: str, telegrams: list[Telegram], problems: list[Problem]
+    ) -> None:
+        """Add the telegrams of a source, and what is wrong with it; tell the rest on stderr.
 
         Raises:
             InputError: there is not one frame in it, or it cannot be read.
         """
-        frames = _frames(_bytes_of(source), prefix)
-        telegrams: list[Telegram] = []
-        problems: list[str] = []
-        for frame in frames:
-            match frame:
-                case LongFrame():
-                    formats = self._formats.setdefault(frame.address, Formats())
+        place = _Place({}, {})
+        frames = 0
+        for piece in pieces(_bytes_of(source)):
+            match piece:
+                case Noise():
+                    say(f"{prefix}{piece}")
+                case Problem():
+                    problems.append(piece)
+                case Whole(frame=LongFrame() as frame):
+                    frames += 1
                     try:
-                        telegrams.append(
-                            decode_telegram(frame, self._key, meter=self._meter, formats=formats)
-                        )
+                        telegram = self._decode(frame, place)
                     except MBusError as error:
-                        problems.append(str(error))
-                case ShortFrame():
-                    say(f"{prefix}short frame: C {frame.control:02X}, address {frame.address}")
-                case Ack():
-                    say(f"{prefix}acknowledgement: E5")
+                        reason = f"{error}{_else_fixed(frame)}"
+                        problems.append(Problem(reason, piece.offset, piece.data, reason))
+                        continue
+                    if _is_unread_compact(telegram):
+                        self._unread.append(_Unread(frame, place, telegrams, len(telegrams)))
+                    telegrams.append(telegram)
+                case Whole(frame=ShortFrame(control=control, address=address)):
+                    frames += 1
+                    name = "SND_NKE, " if control == SND_NKE else ""
+                    say(f"{prefix}short frame: {name}C {control:02X}, address {address}")
+                case Whole():
+                    frames += 1
+                    count = len(piece.data)
+                    times = f", {count} times" if count > 1 else ""
+                    say(f"{prefix}acknowledgement: E5{times}")
         if not frames:
             raise InputError("there is no whole frame in these bytes")
-        return telegrams, problems
+
+    def decode_again(self) -> None:
+        """Decode what could not be read before its format was told, in place."""
+        for unread in self._unread:
+            unread.telegrams[unread.number] = self._decode(unread.frame, unread.place)
+        self._unread.clear()
+
+    def _decode(self, frame: LongFrame, place: _Place) -> Telegram:
+        own, *others = self._memories(frame, place)
+        telegram = decode_telegram(frame, self._key, meter=self._meter, formats=own)
+        for formats in others:
+            if not _is_unread_compact(telegram):
+                break
+            telegram = decode_telegram(frame, self._key, meter=self._meter, formats=formats)
+        return telegram if self._key is None else with_note_of_key(telegram)
+
+    def _memories(self, frame: LongFrame, place: _Place) -> list[Formats]:
+        """Where to keep what this telegram tells; and behind it, where else to look."""
+        nobodys = place.formats.setdefault(frame.address, Formats())
+        meters = place.meters.setdefault(frame.address, set())
+        meter = self._secondary(frame)
+        if meter is not None:
+            meters.add(meter)
+            return [self._formats.setdefault(meter, Formats()), nobodys]
+        # At one primary address there may have been several meters, of which it could be any.
+        return [nobodys, *(self._formats[each] for each in meters if len(meters) == 1)]
+
+    def _secondary(self, frame: LongFrame) -> bytes | None:
+        """The secondary address as it is in the long header, or else the one that was named."""
+        row = ci_row(frame.ci)
+        if row.header is HeaderKind.LONG and row.content in _OF_FORMATS:
+            return frame.data[:8]
+        return None if self._meter is None else encode_secondary(self._meter)
+
+
+_OF_FORMATS = (Content.RECORDS, Content.COMPACT, Content.FORMAT)
+
+
+def _else_fixed(frame: LongFrame) -> str:
+    """CI 73 is that of two structures, which only the length tells apart."""
+    return f"; a fixed data structure has {FIXED_LENGTH}" if frame.ci == CI_FIXED else ""
+
+
+def _is_unread_compact(telegram: Telegram) -> bool:
+    is_compact = ci_row(telegram.ci).content is Content.COMPACT
+    return is_compact and bool(telegram.errors) and not telegram.records
 
 
 def _bytes_of(source: Source) -> bytes:
-    if source.path is not None:
-        data = _read(source.path)
-    elif source.text:
+    if source.trouble:
+        raise HexError(source.trouble)
+    if source.text is not None:
         return _bytes(source.text)
-    else:
-        data = sys.stdin.buffer.read()
-    try:
-        text = data.decode("utf-8")
-    except UnicodeDecodeError:
-        return data
-    # Every frame but E5 ends with 16, which no text has.
-    is_text = all(each.isprintable() or each.isspace() for each in text)
-    return _bytes(text) if is_text else data
+    data = sys.stdin.buffer.read() if source.path is None else _read(source.path)
+    text = text_of(data)
+    return data if text is None else _bytes(text)
 
 
 def _is_hex(text: str) -> bool:
-    return re.search(r"[^0-9A-Fa-f]", _digits(text)) is None
-
-
-def _digits(text: str) -> str:
-    """Hex digits without what people put between them; a line's rest after # is a comment."""
-    return re.sub(r"0[xX]|[\s,;:]", "", re.sub(r"#.*", "", text))
+    return odd_character(digits_of(text)) is None
 
 
 def _read(path: Path) -> bytes:
@@ -249,58 +356,14 @@ def _read(path: Path) -> bytes:
             "68 1F 1F 68 ... 16, or the path of a file with such"
         ) from None
     except OSError as error:
-        raise HexError(f"{path} cannot be read: {error.strerror}") from error
+        raise HexError(f"{_printable(str(path))} cannot be read: {error.strerror}") from error
 
 
 def _bytes(text: str) -> bytes:
-    digits = _digits(text)
-    odd = re.search(r"[^0-9A-Fa-f]", digits)
-    if odd:
-        raise InputError(f"{odd.group()!r} is no hex digit; bytes read 68 1F 1F 68 ... 16")
+    digits = digits_of(text)
+    odd = odd_character(digits)
+    if odd is not None:
+        raise InputError(f"{odd!r} is no hex digit; bytes read 68 1F 1F 68 ... 16")
     if len(digits) % 2:
         raise InputError(f"{len(digits)} hex digits make no whole bytes: one is missing")
     return bytes.fromhex(digits)
-
-
-def _frames(data: bytes, prefix: str) -> list[Frame]:
-    """The frames in a recording; what belongs to none is told on stderr."""
-    buffer = bytearray(data)
-    frames: list[Frame] = []
-    noise = bytearray()
-    reason = ""
-
-    def tell_noise() -> None:
-        if noise:
-            count = counted(len(noise), "byte")
-            say(f"{prefix}{count} of no frame ({reason}): {noise.hex(' ').upper()}")
-            noise.clear()
-
-    while buffer:
-        before = buffer[0]
-        try:
-            frame = take_frame(buffer)
-        except FrameError as error:
-            reason = reason if noise else str(error)
-            noise.append(before)
-            continue
-        if frame is None:
-            # Perhaps only a false start: a whole frame may yet begin inside it.
-            reason = reason if noise else f"a frame that ends too early, {_missing(buffer)}"
-            noise.append(buffer.pop(0))
-        elif noise and isinstance(frame, Ack):
-            noise.append(before)  # E5 among bytes of no frame is a byte like any other
-        else:
-            tell_noise()
-            frames.append(frame)
-    tell_noise()
-    return frames
-
-
-def _missing(begun: bytearray) -> str:
-    if begun[0] == SHORT_START:
-        whole = SHORT_LENGTH
-    elif len(begun) > 1:
-        whole = begun[1] + OVERHEAD
-    else:
-        return "after its first byte"
-    return f"with {len(begun)} of {whole} bytes"

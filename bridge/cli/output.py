@@ -41,7 +41,12 @@ class _Stdout(io.TextIOBase):
 
     def write(self, text: str) -> int:
         with _explained():
-            return sys.stdout.write(text)
+            try:
+                return sys.stdout.write(text)
+            except UnicodeEncodeError:
+                # A terminal of another age: better an escape than half of the output.
+                encoding = sys.stdout.encoding
+                return sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
 
     def flush(self) -> None:
         with _explained():

@@ -16,7 +16,7 @@ from bridge.cli.options import (
     Timeout,
     key_of,
 )
-from bridge.cli.telegrams import Recording, show
+from bridge.cli.telegrams import Recording, show, with_note_of_key
 from bridge.config.values import Parity
 from bridge.errors import BridgeError
 from bridge.mbus.address import SecondaryAddress, parse_address
@@ -83,7 +83,10 @@ def read(
         line = _LINE_OF_A_GATEWAY if port.startswith("tcp://") else _LINE
         remedy = _REMEDIES[end.trouble].format(line=line)
         raise ReadError(f"{address} on {transport.name}: {end.detail}; {remedy}")
-    show([Recording(end.telegrams)], format)
+    telegrams = end.telegrams
+    if meter_key is not None:
+        telegrams = tuple(map(with_note_of_key, telegrams))
+    show([Recording(telegrams, is_answer=True)], format)
 
 
 async def _read(

@@ -9,9 +9,10 @@ from collections.abc import Iterable
 from typing import Any
 
 from bridge.cli.names import counted
+from bridge.cli.recording import Problem
 from bridge.mbus.address import manufacturer_name
 from bridge.mbus.record import DataRecord
-from bridge.mbus.report import device_type_name, readable_reason
+from bridge.mbus.report import command_of, device_type_name, readable_reason
 from bridge.mbus.telegram import Telegram
 from bridge.units import Quantity
 
@@ -32,13 +33,14 @@ class Summary:
         self._without_value: Counter[str] = Counter()
         self._not_understood: Counter[str] = Counter()
         self._told: Counter[str] = Counter()
+        self._commands: Counter[str] = Counter()
         self._errors: Counter[str] = Counter()
 
-    def add(self, telegrams: Iterable[Telegram], problems: Iterable[str] = ()) -> None:
+    def add(self, telegrams: Iterable[Telegram], problems: Iterable[Problem] = ()) -> None:
         """Count what a file holds."""
         before = self._telegrams
         self._files += 1
-        self._errors.update(problems)
+        self._errors.update(problem.kind or problem.reason for problem in problems)
         for telegram in telegrams:
             self._telegrams += 1
             self._records += len(telegram.records)
@@ -47,6 +49,8 @@ class Summary:
                 self._told[telegram.application_error.text] += 1
             elif telegram.alarm is not None:
                 self._told["alarm"] += 1
+            elif (command := command_of(telegram)) is not None:
+                self._commands[command.name] += 1
             else:
                 self._errors.update(error.reason for error in telegram.errors)
             for record in telegram.records:
@@ -78,6 +82,7 @@ class Summary:
             "without_value": dict(_sorted(self._without_value)),
             "not_understood": dict(_sorted(self._not_understood)),
             "application_errors": dict(_sorted(self._told)),
+            "commands": dict(_sorted(self._commands)),
             "errors": dict(_sorted(self._errors)),
         }
 
@@ -96,6 +101,7 @@ class Summary:
             ("without value", self._without_value),
             ("not understood", self._not_understood),
             ("meters report", self._told),
+            ("commands", self._commands),
             ("errors", self._errors),
         ):
             if counts:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Sequence
-from itertools import islice
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import simplejson
 
 from bridge.cli.options import TelegramFormat
 from bridge.cli.output import Rows, out, say, write
+from bridge.cli.recording import Problem
 from bridge.cli.summary import Summary
 from bridge.mbus.address import SecondaryAddress, manufacturer_name
 from bridge.mbus.makers import maker_name, model_name, status_bits
@@ -20,7 +20,9 @@ from bridge.mbus.profile import Profile, unfold
 from bridge.mbus.report import (
     CsvRow,
     TextRow,
+    command_of,
     device_type_name,
+    format_text,
     is_fixed,
     status_words,
     to_answers,
@@ -35,12 +37,14 @@ from bridge.mbus.telegram import Telegram
 class Recording(NamedTuple):
     """Telegrams that came from one place; ``problems`` are those of the place itself.
 
-    ``file`` is its name, empty where it needs none.
+    ``file`` is its name, empty where it needs none. ``is_answer`` says that the telegrams are known
+    to be one answer; else they are several as they look.
     """
 
     telegrams: Sequence[Telegram]
     file: str = ""
-    problems: Sequence[str] = ()
+    problems: Sequence[Problem] = ()
+    is_answer: bool = False
 
 
 class _Part(NamedTuple):
@@ -60,12 +64,12 @@ def show(
 ) -> None:
     """Print telegrams, and at the end the summary.
 
-    Text is a table for each telegram. JSON is one object a line for each telegram, or for each file
-    where there is a summary. CSV and XML are one file and one document of all.
+    Text is a table for each telegram. JSON is one object a line for each telegram, and one for the
+    problems of a file that has any; or one for each file where there is a summary. CSV and XML are
+    one file and one document of all.
     """
     telegrams = [telegram for each in recordings for telegram in each.telegrams]
-    parts = _parts(to_answers(telegrams))
-    files = [(each, list(islice(parts, len(each.telegrams)))) for each in recordings]
+    files = [(each, list(_parts(each))) for each in recordings]
     match format:
         case TelegramFormat.TEXT:
             _show_text(files, summary)
@@ -75,6 +79,8 @@ def show(
             _show_csv(files)
         case TelegramFormat.XML:
             _show_xml(files)
+            for recording, parts in files:
+                _say_beside(recording, parts, _not_in_xml)
     if summary is not None and format in (TelegramFormat.CSV, TelegramFormat.XML):
         for line in summary.to_lines(out.width):
             say(line)
@@ -82,8 +88,17 @@ def show(
         say("This meter encrypts: name the file with its key, --key FILE.")
 
 
-def _parts(answers: Sequence[Sequence[Telegram]]) -> Iterator[_Part]:
-    for answer in answers:
+def with_note_of_key(telegram: Telegram) -> Telegram:
+    """The telegram, with a note where the user gave a key for it and it wants none."""
+    if telegram.security is not Security.PLAIN or telegram.from_master:
+        return telegram
+    note = "a key was given, but the telegram is not encrypted"
+    return telegram._replace(notes=(*telegram.notes, note))
+
+
+def _parts(recording: Recording) -> Iterator[_Part]:
+    telegrams = recording.telegrams
+    for answer in [telegrams] if recording.is_answer else to_answers(telegrams):
         profiles = unfold([record for telegram in answer for record in telegram.records])
         for number, telegram in enumerate(answer, 1):
             yield _Part(telegram, number, len(answer), profiles)
@@ -112,10 +127,12 @@ def _show_text(files: _Files, summary: Summary | None) -> None:
 def _show_json(files: _Files, summary: Summary | None) -> None:
     for recording, parts in files:
         reports = [_part_as_json(part) for part in parts]
+        problems = [problem.to_dict() for problem in recording.problems]
         if summary is not None:
-            problems = list(recording.problems)
             _write_json({"file": recording.file, "telegrams": reports, "problems": problems})
             continue
+        if problems:
+            reports.append({"problems": problems})
         for report in reports:
             _write_json({"file": recording.file, **report} if recording.file else report)
     if summary is not None:
@@ -138,12 +155,33 @@ def _show_csv(files: _Files) -> None:
     writer = csv.writer(text)
     writer.writerow(CsvRow._fields)
     for recording, parts in files:
-        place = f"{recording.file}: " if recording.file else ""
         for number, part in enumerate(parts, 1):
             writer.writerows(to_csv_rows(part.telegram, number, recording.file, part.profiles))
-            for line in _not_in_the_table(part.telegram):
-                say(f"{place}telegram {number}: {line}")
+        _say_beside(recording, parts, _not_in_csv)
     write(text.getvalue())
+
+
+def _say_beside(
+    recording: Recording, parts: Sequence[_Part], lines_of: Callable[[_Part], Iterable[str]]
+) -> None:
+    """Tell on stderr what stdout has no place for."""
+    place = f"{recording.file}: " if recording.file else ""
+    for number, part in enumerate(parts, 1):
+        for line in lines_of(part):
+            say(f"{place}telegram {number}: {line}")
+
+
+def _not_in_csv(part: _Part) -> Iterator[str]:
+    telegram = part.telegram
+    yield from _beside_the_table(telegram)
+    if telegram.more_records_follow and (missing := _whether_here(part)):
+        yield f"more records follow in the next telegram{missing}"
+    yield from _not_in_xml(part)
+    yield from _not_in_the_table(telegram)
+
+
+def _not_in_xml(part: _Part) -> Iterator[str]:
+    return (f"note: {note}" for note in part.telegram.notes)
 
 
 def _show_xml(files: _Files) -> None:
@@ -169,17 +207,27 @@ def _show_table(part: _Part) -> None:
         for row in to_rows(telegram, part.profiles):
             rows.add(*row)
         rows.show()
-    if telegram.format is not None:
-        heads = " ".join(head.hex().upper() for head in telegram.format.heads)
-        out.print(f"format {telegram.format}: {heads}")
-    if telegram.manufacturer_data:
-        out.print(f"manufacturer data: {telegram.manufacturer_data.hex(' ').upper()}")
+    for line in _beside_the_table(telegram):
+        out.print(line)
     if telegram.more_records_follow:
-        out.print("more records follow in the next telegram")
+        out.print(f"more records follow in the next telegram{_whether_here(part)}")
     for note in telegram.notes:
         out.print(f"note: {note}")
+    style = None if command_of(telegram) is not None else "red"
     for line in _not_in_the_table(telegram):
-        out.print(line, style="red")
+        out.print(line, style=style)
+
+
+def _whether_here(part: _Part) -> str:
+    return "" if part.number < part.total else ", which is not here"
+
+
+def _beside_the_table(telegram: Telegram) -> Iterator[str]:
+    """What a telegram holds beside its records."""
+    if telegram.format is not None:
+        yield f"format {format_text(telegram.format)}"
+    if telegram.manufacturer_data:
+        yield f"manufacturer data: {telegram.manufacturer_data.hex(' ').upper()}"
 
 
 def _not_in_the_table(telegram: Telegram) -> list[str]:
@@ -189,6 +237,8 @@ def _not_in_the_table(telegram: Telegram) -> list[str]:
         return [f"{telegram.application_error}{', with ' if data else ''}{data}"]
     if telegram.alarm is not None:
         return [f"alarm flags: {telegram.alarm.hex(' ').upper()}"]
+    if (command := command_of(telegram)) is not None:
+        return [str(command)]
     return [f"not decoded: {error}" for error in telegram.errors]
 
 

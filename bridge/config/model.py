@@ -200,7 +200,8 @@ class Point(Model):
     record: RecordKey | None = Field(
         default=None,
         description="The record's key as `read` shows it, its DIB and VIB in hex: 0C06, or 0C06#2 "
-        "for the second of two equal ones; in place of all words from quantity to ordinal.",
+        "for the second of two equal ones, and E9/1 for a stored counter of the fixed data "
+        "structure; in place of all words from quantity to ordinal.",
     )
     scale: Scale = Field(
         default=Decimal(1),

@@ -482,13 +482,17 @@ def _hex_bytes(most: int, what: str) -> Callable[[object], bytes]:
     return read
 
 
-_RECORD = r"([0-9A-Fa-f]{2} ?)+(#[1-9][0-9]{0,2})?"
+_RECORD = r"([0-9A-Fa-f]{2} ?)+(/1)?(#[1-9][0-9]{0,2})?"
 _EXTENSION = 0x80
 _PLAIN_TEXT_VIF = 0x7C
 
 
 def _record_key(value: object) -> str:
-    """DIB and VIB in hex, and an ordinal among equals where it is not the first."""
+    """DIB and VIB in hex, and an ordinal among equals where it is not the first.
+
+    A counter of the fixed structure has one byte of type and unit in their place, and /1 behind it
+    where it is a stored one.
+    """
     text = _text(value, "the key of a record").strip()
     if not re.fullmatch(_RECORD, text):
         raise wrong(
@@ -496,11 +500,18 @@ def _record_key(value: object) -> str:
             "write its DIF and VIF bytes as `read` shows them, like 0C06, or 0C06#2 for the second "
             "of two equal ones",
         )
-    digits, _, ordinal = text.replace(" ", "").upper().partition("#")
+    block, _, ordinal = text.replace(" ", "").upper().partition("#")
+    digits, _, storage = block.partition("/")
     data = bytes.fromhex(digits)
+    key = block if ordinal in ("", "1") else f"{block}#{ordinal}"
     if len(data) == 1:
-        # The fixed structure has a byte of type and unit, and no DIF.
-        return digits if ordinal in ("", "1") else f"{digits}#{ordinal}"
+        return key
+    if storage:
+        raise wrong(
+            f"{quoted(text, 40)} has a storage number behind its bytes",
+            "write the bytes alone, which tell it already: only a key of one byte, like E9/1, "
+            "has it there",
+        )
     dib = _end_of_chain(data, 0)
     if dib is None or dib > 12 or dib == len(data):
         raise wrong(
@@ -526,7 +537,7 @@ def _record_key(value: object) -> str:
             f"{quoted(text, 40)} goes on behind its VIF",
             f"write {data[:vib].hex().upper()} alone: a key has no data in it",
         )
-    return digits if ordinal in ("", "1") else f"{digits}#{ordinal}"
+    return key
 
 
 def _end_of_chain(data: bytes, start: int) -> int | None:

@@ -94,7 +94,7 @@ class Formats:
 
 def heads_of(found: Records) -> tuple[bytes, ...]:
     """DIB and VIB of each record, and DIF 0F or 1F where there is one."""
-    heads = tuple([record.header.dib + record.header.vib for record in found.records])
+    heads = tuple([header.dib + header.vib for header in found.records.headers])
     if found.manufacturer_data is None:
         return heads
     last = MORE_RECORDS_FOLLOW if found.more_records_follow else MANUFACTURER_DATA

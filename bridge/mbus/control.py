@@ -25,7 +25,6 @@ DFC = 0x10  # from the slave: no more user data, please
 FUNCTION = 0x0F  # the function code itself
 
 # A field.
-UNCONFIGURED = 0
 FIRST_ADDRESS = 0
 LAST_ADDRESS = 250
 NETWORK_LAYER = 253  # the slave that a secondary address selected
@@ -36,25 +35,13 @@ BROADCAST = 255  # every slave listens, none answers
 CI_APPLICATION_RESET = 0x50
 CI_DATA_SEND = 0x51
 CI_SELECT = 0x52
-CI_SYNCHRONISE = 0x5C
 # CI field, slave to master.
-CI_ALARM_LONG = 0x75
 CI_ALARM_NONE = 0x71
-CI_ALARM_SHORT = 0x74
-CI_ERROR_LONG = 0x6F
-CI_ERROR_NONE = 0x70
-CI_ERROR_SHORT = 0x6E
-CI_FIXED = 0x73  # with 16 bytes after it; else a compact frame
+CI_RESPONSE_LONG = 0x72
 CI_COMPACT_LONG = 0x73
-CI_COMPACT_NONE = 0x79
-CI_FORMAT_LONG = 0x6B
-CI_FORMAT_NONE = 0x69
+CI_FIXED = 0x73  # with 16 bytes after it; else a compact frame
 CI_REVERSED = 0x76  # most significant byte first
 CI_REVERSED_FIXED = 0x77
-CI_RESPONSE_LONG = 0x72
-CI_RESPONSE_NONE = 0x78
-CI_RESPONSE_SHORT = 0x7A
-CI_AFL = 0x90
 
 # CI fields that set the baud rate of a slave.
 CI_BAUDRATES = {

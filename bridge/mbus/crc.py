@@ -1,7 +1,7 @@
 """The checksum of compact frames and of the extended link layer: CRC-16/EN-13757.
 
-EN 13757-3, annex G, and EN 13757-4 use the same one. The checksum of a frame on the wire is another,
-a sum of bytes: `bridge.mbus.frame`.
+EN 13757-3, annex G, and EN 13757-4 use the same one. A frame on the wire has another, a sum of its
+bytes (`bridge.mbus.frame`).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Data records as a meter sends them: for simulated meters, for commands, and for tests."""
+"""Data records as a meter sends them: from value to bytes, by which tests prove the decoder."""
 
 from __future__ import annotations
 

@@ -132,7 +132,7 @@ def decode_fixed(data: bytes) -> tuple[Header, DataRecords]:
         )
         for n in (0, 1)
     )
-    if records[0].vib == records[1].vib:
+    if records[0].key == records[1].key:
         second = records[1]._replace(header=records[1].header._replace(ordinal=2))
         records = (records[0], second)
     address = SecondaryAddress(data[3::-1].hex().upper(), device_type=MEDIA[_medium(data)])

@@ -15,14 +15,13 @@ import struct
 from collections.abc import Callable, Iterable
 from decimal import Decimal
 from enum import Enum
-from functools import lru_cache
 from itertools import repeat
 from operator import is_, itemgetter
 from typing import Any
 
 from bridge.mbus.dif import FILLER, LENGTHS, DataField, is_bcd
 from bridge.mbus.record import DataRecords, RecordHeader, Records
-from bridge.mbus.values import Value, decode_date_g, decode_value, usual_date_f
+from bridge.mbus.values import Value, decode_value, usual_date_f, usual_date_g
 from bridge.mbus.vif import EXACT, Coding
 from bridge.mbus.walk import decode_records, walk
 
@@ -196,15 +195,10 @@ def _reader(header: RecordHeader) -> Callable[[bytes], Value]:
     """How the data of such a record are read by themselves; None where one has to look closer."""
     if header.meaning.error is None and header.meaning.coding in (Coding.DATE, Coding.TIME_POINT):
         if header.data_field is DataField.INT16:
-            return _date_g
+            return usual_date_g
         if header.data_field is DataField.INT32 and header.meaning.coding is Coding.TIME_POINT:
             return usual_date_f
     return lambda data: decode_value(header.data_field, data, header.meaning)[0]
-
-
-@lru_cache(maxsize=4096)  # due dates stay for a year
-def _date_g(data: bytes) -> Value:
-    return decode_date_g(data)[0]
 
 
 def _unpacker(

@@ -13,7 +13,9 @@ values are ours, and so differ where that library is at odds with EN 13757-3:
 - ``Modifier``, after the value, is what a combinable VIFE adds, one element each; that library
   leaves it out, so that a volume backwards looks like a volume.
 - ``Error`` in ``SlaveInformation`` says what could not be read; it is that library's element for
-  an application error, where it gives up for all else. ``Alarm`` has the flags of an alarm.
+  an application error, where it gives up for all else. ``Alarm`` has the flags of an alarm,
+  ``Command`` is what a master said, and ``Format`` the signature of a format frame with DIB and VIB
+  of each of its records.
 - Characters beyond ASCII are character references, right in every encoding. That library declares
   ISO 8859-1 and writes UTF-8.
 
@@ -34,7 +36,7 @@ from bridge.mbus.address import SecondaryAddress, manufacturer_name
 from bridge.mbus.dif import DataField, Function
 from bridge.mbus.makers import product_name
 from bridge.mbus.record import DataRecord
-from bridge.mbus.report import is_fixed
+from bridge.mbus.report import command_of, format_text, is_fixed
 from bridge.mbus.telegram import ApplicationError, Telegram
 from bridge.mbus.values import PartialDate
 from bridge.mbus.vif import EXACT, exponent_of
@@ -313,9 +315,13 @@ def _slave_information(telegrams: Sequence[Telegram]) -> Iterator[tuple[str, str
             yield "Error", _error(telegram.application_error)
         elif telegram.alarm is not None:
             yield "Alarm", telegram.alarm.hex(" ").upper()
+        elif (command := command_of(telegram)) is not None:
+            yield "Command", str(command)
         else:
             for error in telegram.errors:
                 yield "Error", str(error)
+        if telegram.format is not None:
+            yield "Format", format_text(telegram.format)
 
 
 def _meter(address: SecondaryAddress, fixed_medium: str | None) -> Iterator[tuple[str, str]]:

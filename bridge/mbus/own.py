@@ -12,20 +12,9 @@ from typing import NamedTuple
 from bridge.mbus.address import SecondaryAddress
 from bridge.mbus.makers import has_record_errors, own_vif, own_vifes
 from bridge.mbus.record import DataRecord, RecordHeader, Records
-from bridge.mbus.vif import (
-    CODE,
-    EXACT,
-    FIRST_TABLE,
-    MANUFACTURER_SPECIFIC,
-    PLAIN_TEXT,
-    SECOND_TABLE,
-    THIRD_TABLE,
-)
-from bridge.mbus.vife import EXTENSION_TABLE, RECORD_ERRORS
+from bridge.mbus.vif import EXACT, PLAIN_TEXT, split_vib
+from bridge.mbus.vife import CODE, EXTENSION_TABLE, MANUFACTURER_SPECIFIC, RECORD_ERRORS
 from bridge.units import Unit
-
-_TABLES = (FIRST_TABLE & CODE, SECOND_TABLE & CODE, THIRD_TABLE & CODE)
-_SECOND_LEVEL = bytes((FIRST_TABLE, FIRST_TABLE))
 
 
 class OwnMeaning(NamedTuple):
@@ -92,11 +81,11 @@ def _own_vifes(vib: bytes) -> bytes | None:
     """The VIFEs behind a VIFE 7F; None where there is no such VIFE."""
     if not vib or vib[0] & CODE in (PLAIN_TEXT, MANUFACTURER_SPECIFIC):
         return None
-    # FB, FD and EF stand before the true VIF, and FD FD too.
-    place = 1 if vib[0] & CODE not in _TABLES else 3 if vib[:2] == _SECOND_LEVEL else 2
-    while place < len(vib):
-        code = vib[place] & CODE
+    _, vifes = split_vib(vib)
+    place = 0
+    while place < len(vifes):
+        code = vifes[place] & CODE
         if code == MANUFACTURER_SPECIFIC:
-            return vib[place + 1 :]
+            return vifes[place + 1 :]
         place += 2 if code == EXTENSION_TABLE else 1
     return None

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import calendar
 import datetime
-from collections.abc import Callable, Iterator, Sequence
+from bisect import bisect
+from collections.abc import Hashable, Iterator, Sequence
 from decimal import Decimal
 from enum import IntEnum
 from typing import NamedTuple
 
 from bridge.mbus.dif import LENGTHS, DataField
-from bridge.mbus.record import DataRecord
+from bridge.mbus.record import DataRecord, RecordHeader
 from bridge.mbus.values import Decoded, Value, decode_value
 from bridge.mbus.vif import EXACT, Coding, Vib
 from bridge.units import Quantity
@@ -91,11 +92,11 @@ def unfold(records: Sequence[DataRecord]) -> tuple[Profile, ...]:
         records: of a whole answer, in the order in which they came: base value and time of a
             profile may be in an earlier telegram.
     """
-    return tuple(
-        _unfold(records, n, kind)
-        for n, record in enumerate(records)
-        if (kind := _kind(record)) is not None
-    )
+    kinds = [(n, kind) for n, record in enumerate(records) if (kind := _kind(record)) is not None]
+    if not kinds:
+        return ()
+    answer = _Answer(records)
+    return tuple(_unfold(answer, n, kind) for n, kind in kinds)
 
 
 def _kind(record: DataRecord) -> str | None:
@@ -104,9 +105,57 @@ def _kind(record: DataRecord) -> str | None:
     return next((label for label in record.modifiers if label in _PROFILES), None)
 
 
-def _unfold(records: Sequence[DataRecord], place: int, kind: str) -> Profile:
-    record = records[place]
-    base = _find(records, place, _is_base_of(record, kind))
+class _Answer:
+    """The records of a whole answer, by what a profile looks for in them."""
+
+    def __init__(self, records: Sequence[DataRecord]) -> None:
+        self.records = records
+        # Where such records stand, in order. Profiles are many where they are at all, so nobody
+        # goes through the answer for each of them.
+        self._bases: dict[Hashable, list[int]] = {}
+        self._times: dict[Hashable, list[int]] = {}
+        for n, record in enumerate(records):
+            header = record.header
+            self._bases.setdefault(_alike(header, header.meaning.modifiers), []).append(n)
+            if _is_time(header.meaning):
+                self._times.setdefault(header.storage, []).append(n)
+                self._times.setdefault(_registers(header), []).append(n)
+
+    def base_of(self, place: int, kind: str) -> DataRecord | None:
+        """The base value of the profile at this place."""
+        header = self.records[place].header
+        others = tuple(label for label in header.meaning.modifiers if label != kind)
+        return self._nearest(self._bases.get(_alike(header, others)), place)
+
+    def time_of(self, place: int) -> DataRecord | None:
+        """The time of the profile's storage number, best that of its tariff and subunit too."""
+        header = self.records[place].header
+        own = self._times.get(_registers(header)) or self._times.get(header.storage)
+        return self._nearest(own, place)
+
+    def _nearest(self, places: Sequence[int] | None, place: int) -> DataRecord | None:
+        """The nearest record before the profile, or else the first behind it."""
+        if not places:
+            return None
+        return self.records[places[max(bisect(places, place) - 1, 0)]]
+
+
+def _alike(header: RecordHeader, modifiers: tuple[str, ...]) -> Hashable:
+    meaning = header.meaning
+    what = meaning.quantity, meaning.unit, meaning.unit_text, modifiers
+    return _registers(header), header.function, what
+
+
+def _registers(header: RecordHeader) -> tuple[int, int, int]:
+    return header.storage, header.tariff, header.subunit
+
+
+def _is_time(meaning: Vib) -> bool:
+    return meaning.quantity in (Quantity.DATE, Quantity.DATE_TIME) and not meaning.modifiers
+
+
+def _unfold(answer: _Answer, place: int, kind: str) -> Profile:
+    record, base = answer.records[place], answer.base_of(place, kind)
     if record.value is None:
         return Profile(record, base, (), (record.invalid or "no data",))
     payload = record.data[1:]
@@ -120,7 +169,7 @@ def _unfold(records: Sequence[DataRecord], place: int, kind: str) -> Profile:
     count, left_over = divmod(len(payload) - _PREAMBLE, length)
     ends = range(_PREAMBLE + length, len(payload) + 1, length)
     elements = [payload[end - length : end] for end in ends]
-    start, problems = _start(records, place, unit, spacing)
+    start, problems = _start(record, answer.time_of(place), unit, spacing)
     if spacing and not _is_defined(unit, spacing):
         problems.append(f"reserved spacing {spacing} with unit {unit:d}")
         start = None
@@ -139,61 +188,17 @@ def _unfold(records: Sequence[DataRecord], place: int, kind: str) -> Profile:
     return Profile(record, base, tuple(entries), tuple(problems))
 
 
-def _is_base_of(profile: DataRecord, kind: str) -> Callable[[DataRecord], bool]:
-    wanted = profile.header
-    meaning = wanted.meaning
-    modifiers = tuple(label for label in meaning.modifiers if label != kind)
-
-    def is_base(record: DataRecord) -> bool:
-        header = record.header
-        return (
-            header.storage == wanted.storage
-            and header.tariff == wanted.tariff
-            and header.subunit == wanted.subunit
-            and header.function is wanted.function
-            and header.meaning.quantity is meaning.quantity
-            and header.meaning.unit is meaning.unit
-            and header.meaning.unit_text == meaning.unit_text
-            and header.meaning.modifiers == modifiers
-        )
-
-    return is_base
-
-
-def _find(
-    records: Sequence[DataRecord], place: int, fits: Callable[[DataRecord], bool]
-) -> DataRecord | None:
-    """The nearest record before the profile, or else the first behind it."""
-    before = (record for record in reversed(records[:place]) if fits(record))
-    return next(before, None) or next(filter(fits, records[place + 1 :]), None)
-
-
 def _start(
-    records: Sequence[DataRecord], place: int, unit: SpacingUnit, spacing: int
+    profile: DataRecord, record: DataRecord | None, unit: SpacingUnit, spacing: int
 ) -> tuple[Moment | None, list[str]]:
-    """The time of the base value, and why there is none."""
-    wanted = records[place].header
-
-    def is_time(record: DataRecord) -> bool:
-        header = record.header
-        return (
-            header.storage == wanted.storage
-            and header.meaning.quantity in (Quantity.DATE, Quantity.DATE_TIME)
-            and not header.meaning.modifiers
-        )
-
-    def is_own_time(record: DataRecord) -> bool:
-        header = record.header
-        return is_time(record) and header[4:7] == wanted[4:7]
-
-    record = _find(records, place, is_own_time) or _find(records, place, is_time)
+    """The time of the base value as its record tells it, and why there is none."""
     time = None if record is None else record.value
     if spacing == 0:  # an array: its values have no times
         return (time if isinstance(time, datetime.date) else None), []
     if record is None:
-        return None, [f"no time of storage number {wanted.storage}"]
+        return None, [f"no time of storage number {profile.storage}"]
     if not isinstance(time, datetime.date):
-        return None, [f"the time of storage number {wanted.storage} is no point in time"]
+        return None, [f"the time of storage number {profile.storage} is no point in time"]
     if spacing <= _LAST_NUMBER and unit in _SECONDS and not isinstance(time, datetime.datetime):
         return None, [f"{time} has no time of day, and the values are {unit.name.lower()} apart"]
     return time, []

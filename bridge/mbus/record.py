@@ -36,8 +36,14 @@ class RecordHeader(NamedTuple):
 
     @property
     def key(self) -> str:
-        """DIB and VIB in hex, as ``0C06``; the second equal one in a telegram is ``0C06#2``."""
+        """DIB and VIB in hex, as ``0C06``; the second equal one in a telegram is ``0C06#2``.
+
+        A counter of the fixed data structure has no DIB, so its one byte does not say whether it is
+        a stored one: ``E9`` is the present one, ``E9/1`` has storage number 1.
+        """
         text = (self.dib + self.vib).hex().upper()
+        if not self.dib and self.storage:
+            text += f"/{self.storage}"
         return text if self.ordinal == 1 else f"{text}#{self.ordinal}"
 
 
@@ -118,7 +124,10 @@ class DataRecord(NamedTuple):
 
     @property
     def key(self) -> str:
-        """DIB and VIB in hex, as ``0C06``; the second equal one in a telegram is ``0C06#2``."""
+        """DIB and VIB in hex, as ``0C06``; the second equal one in a telegram is ``0C06#2``.
+
+        That of a counter of the fixed data structure is ``E9``, or ``E9/1`` where it is stored.
+        """
         return self.header.key
 
     @property

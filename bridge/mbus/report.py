@@ -10,7 +10,9 @@ from typing import Any, NamedTuple
 
 import simplejson
 
-from bridge.mbus.address import SecondaryAddress, manufacturer_name
+from bridge.mbus.address import SecondaryAddress, decode_secondary, manufacturer_name
+from bridge.mbus.compact import Format
+from bridge.mbus.control import CI_SELECT, ci_row
 from bridge.mbus.header import (
     ABNORMAL_CONDITION,
     APPLICATION_BUSY,
@@ -23,7 +25,9 @@ from bridge.mbus.header import (
 from bridge.mbus.makers import maker_name, model_name
 from bridge.mbus.own import own_meaning
 from bridge.mbus.profile import Entry, Profile
+from bridge.mbus.readout import MAXIMUM_TELEGRAMS
 from bridge.mbus.record import DataRecord
+from bridge.mbus.security import Security
 from bridge.mbus.telegram import Header, Telegram
 from bridge.mbus.values import PartialDate, Value
 from bridge.mbus.vif import (
@@ -139,26 +143,103 @@ def is_fixed(telegram: Telegram) -> bool:
 
 
 def to_answers(telegrams: Iterable[Telegram]) -> list[list[Telegram]]:
-    """Telegrams in their order, those of one answer together.
+    """Telegrams of one recording in their order, those of one answer together.
 
     An answer goes on with the next telegram of the same meter as long as the meter says that more
-    records follow.
+    records follow, up to 16 telegrams. The access number stays or is one more. A telegram that
+    repeats an earlier one, or has the records of the first and is not the last, is the beginning of
+    another answer: meters are often recorded without what follows the first telegram.
     """
     answers: list[list[Telegram]] = []
     for telegram in telegrams:
-        if answers and _goes_on(answers[-1][-1], telegram):
+        if answers and _goes_on(answers[-1], telegram):
             answers[-1].append(telegram)
         else:
             answers.append([telegram])
     return answers
 
 
-def _goes_on(before: Telegram, telegram: Telegram) -> bool:
+def _goes_on(answer: Sequence[Telegram], telegram: Telegram) -> bool:
+    before = answer[-1]
     return (
         before.more_records_follow
+        and _holds_data(telegram)
+        and len(answer) < MAXIMUM_TELEGRAMS
         and before.address == telegram.address
-        and _address_text(before) == _address_text(telegram)
+        and all(_is_of_one_meter(each, telegram) for each in answer)
+        and _is_next(before.header, telegram.header)
+        and not _begins_again(answer[0], telegram)
+        and _without_access_number(telegram) not in map(_without_access_number, answer)
     )
+
+
+def _holds_data(telegram: Telegram) -> bool:
+    return not telegram.from_master and (
+        telegram.format is telegram.application_error is telegram.alarm is None
+    )
+
+
+def _is_of_one_meter(one: Telegram, other: Telegram) -> bool:
+    known = _address(one), _address(other)
+    return None in known or known[0] == known[1]
+
+
+def _is_next(before: Header | None, header: Header | None) -> bool:
+    """By the access number, where both have one."""
+    if before is None or header is None:
+        return True
+    return (header.access_number - before.access_number) % 256 <= 1
+
+
+def _begins_again(first: Telegram, telegram: Telegram) -> bool:
+    return (
+        telegram.more_records_follow
+        and bool(first.records)
+        and [record.key for record in first.records] == [record.key for record in telegram.records]
+    )
+
+
+def _without_access_number(telegram: Telegram) -> Telegram:
+    header = telegram.header
+    return (
+        telegram if header is None else telegram._replace(header=header._replace(access_number=0))
+    )
+
+
+def format_text(told: Format) -> str:
+    """What a format frame tells: its signature, then DIB and VIB of each record."""
+    return f"{told}: {' '.join(map(_hex, told.heads))}"
+
+
+class Command(NamedTuple):
+    """What a master sent to a meter: ``name`` is that of its CI field.
+
+    ``meter`` is whom a selection selects, with wildcards; ``data`` is all behind the CI field.
+    """
+
+    ci: int
+    name: str
+    meter: SecondaryAddress | None
+    data: bytes
+
+    def __str__(self) -> str:
+        if self.meter is not None:
+            return f"selection of {self.meter} (CI {self.ci:02X})"
+        data = f", with {self.data.hex(' ').upper()}" if self.data else ""
+        return f"command of a master: {self.name} (CI {self.ci:02X}){data}"
+
+
+def command_of(telegram: Telegram) -> Command | None:
+    """The command that a telegram is; None where a meter sent it, or it could not be read."""
+    if not telegram.from_master or telegram.encrypted_unread or telegram.unreadable:
+        return None
+    data = b"".join(error.data for error in telegram.errors)
+    selects = telegram.ci == CI_SELECT and len(data) == _SECONDARY_LENGTH
+    meter = decode_secondary(data) if selects else None
+    return Command(telegram.ci, ci_row(telegram.ci).name, meter, data)
+
+
+_SECONDARY_LENGTH = 8
 
 
 def _address(telegram: Telegram) -> SecondaryAddress | None:
@@ -174,15 +255,17 @@ def _address_text(telegram: Telegram) -> str:
 def to_dict(telegram: Telegram, profiles: Sequence[Profile] | None = None) -> dict[str, Any]:
     """The telegram as plain data. Numbers are int or `PlainDecimal`.
 
-    ``from_master``, ``access_demand``, ``data_flow_control``, ``application_error``, ``alarm``,
-    ``message_counter``, ``notes``, ``format``, ``profiles`` and ``unreadable`` are there only where
-    the telegram has any; so are, of a record, ``text``, where a number has leading zeros,
-    ``summer_time``, and ``own_meaning``, where what the maker's own codes mean is known.
+    ``from_master``, ``command``, ``access_demand``, ``data_flow_control``, ``application_error``
+    with its ``application_error_code``, ``alarm``, ``security``, ``message_counter``, ``notes``,
+    ``format``, ``profiles`` and ``unreadable`` are there only where the telegram has any; so are,
+    of a record, ``text``, where a number has leading zeros, ``summer_time``, and ``own_meaning``,
+    where what the maker's own codes mean is known.
 
     Args:
         telegram: the telegram.
         profiles: those of the whole answer, where it has several telegrams.
     """
+    command = command_of(telegram)
     report: dict[str, Any] = {
         "control": f"{telegram.control:02X}",
         "address": telegram.address,
@@ -197,14 +280,23 @@ def to_dict(telegram: Telegram, profiles: Sequence[Profile] | None = None) -> di
         else _hex(telegram.manufacturer_data),
         "errors": [
             {"offset": error.offset, "reason": error.reason, "data": _hex(error.data)}
-            for error in telegram.errors
+            for error in (telegram.errors if command is None else ())
         ],
     }
     for name in ("from_master", "access_demand", "data_flow_control", "unreadable"):
         if getattr(telegram, name):
             report[name] = True
+    if command is not None:
+        report["command"] = {
+            "name": command.name,
+            "meter": None if command.meter is None else str(command.meter),
+            "data": _hex(command.data),
+        }
+    if telegram.security is not Security.PLAIN:
+        report["security"] = telegram.security.name.lower()
     if telegram.application_error is not None:
         report["application_error"] = str(telegram.application_error)
+        report["application_error_code"] = telegram.application_error.code
     if telegram.alarm is not None:
         report["alarm"] = _hex(telegram.alarm)
     if telegram.message_counter is not None:
@@ -224,11 +316,12 @@ def to_dict(telegram: Telegram, profiles: Sequence[Profile] | None = None) -> di
 def _own_profiles(telegram: Telegram, profiles: Sequence[Profile] | None) -> dict[int, Profile]:
     """The profiles whose record is in this telegram, by its place there."""
     found = telegram.profiles if profiles is None else profiles
+    # A telegram makes its records but once, so each is the very one that was unfolded.
+    of_records = {id(profile.record): profile for profile in found}
     return {
-        place: profile
-        for place, record in enumerate(telegram.records)
-        for profile in found
-        if profile.record is record
+        place: of_records[id(record)]
+        for place, record in enumerate(telegram.records if found else ())
+        if id(record) in of_records
     }
 
 

@@ -313,6 +313,8 @@ def _named(frame: LongFrame, row: CiRow, whose: str = "") -> Telegram:
     whole = len(frame.data) >= row.header.value
     header = decode_header(frame.data, row.header) if whole else None
     reason = f"{whose}CI {frame.ci:02X} ({row.name}) is not decoded"
+    if frame.ci == CI_REVERSED_FIXED and not whose:
+        reason += f": it wants {FIXED_LENGTH} bytes, but there are {len(frame.data)}"
     return _unread(frame, header, 0, Opened(Security.PLAIN, reason=reason))
 
 

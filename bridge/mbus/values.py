@@ -215,13 +215,16 @@ def decode_real(data: bytes) -> tuple[Decimal | None, str | None]:
 
 def _shortest(real: float, data: bytes) -> str:
     """The decimal with the fewest digits that is nearest to no other real than this one."""
-    # Every decimal of 6 digits survives binary32, and 9 tell any two reals apart; only subnormal
-    # ones hold fewer.
-    for digits in range(6 if abs(real) >= _SMALLEST_NORMAL_REAL else 1, 9):
-        text = f"{real:.{digits}g}"
-        if _REAL.pack(float(text)) == data:
-            return text
-    return f"{real:.9g}"
+    # Every decimal of 6 digits survives binary32, and 9 tell any two reals apart. What a meter has
+    # measured seldom has more than 6; what it has computed nearly always has 8 or 9.
+    text = f"{real:.7g}"
+    if _REAL.pack(float(text)) == data:
+        digits = 6 if abs(real) >= _SMALLEST_NORMAL_REAL else 1  # subnormal ones hold fewer
+        while _REAL.pack(float(f"{real:.{digits}g}")) != data:
+            digits += 1
+        return f"{real:.{digits}g}"
+    text = f"{real:.8g}"
+    return text if _REAL.pack(float(text)) == data else f"{real:.9g}"
 
 
 def decode_text(data: bytes) -> str:
@@ -283,9 +286,21 @@ def _decode_time_point(data_field: int, data: bytes, coding: Coding) -> Decoded:
 
 def decode_date_g(data: bytes) -> tuple[datetime.date | PartialDate | None, str | None]:
     """Type G, two bytes: a date. Years 0 to 80 are 2000 to 2080, 81 to 99 are 1981 to 1999."""
+    value = usual_date_g(data)
+    if value is not None:
+        return value, None
     if data == b"\xff\xff":
         return None, "all ones"
     return _date(data[0], data[1], _century(data[1] >> 4 << 3 | data[0] >> 5, 0))
+
+
+def usual_date_g(data: bytes) -> datetime.date | None:
+    """Type G where it is one day, and not a 29 February; else None."""
+    low, high = data
+    digits, month, day = high >> 4 << 3 | low >> 5, high & 0x0F, low & 0x1F
+    if digits > _LAST_YEAR or not 0 < day <= _DAYS[month]:
+        return None
+    return datetime.date(2000 + digits if digits <= 80 else 1900 + digits, month, day)
 
 
 def decode_date_f(

@@ -339,7 +339,7 @@ def split_vib(codes: bytes) -> tuple[bytes, bytes]:
         codes: a VIB of at least one byte, without the text of a plain-text VIF.
     """
     length = 1
-    while codes[: length] in _TABLES and length < len(codes):
+    while codes[:length] in _TABLES and length < len(codes):
         length += 1
     return codes[:length], codes[length:]
 

@@ -30,7 +30,8 @@ from bridge.mbus.values import (
     is_variable_bcd,
     variable_length,
 )
-from bridge.mbus.vif import CODE, MAXIMUM_VIFES, PLAIN_TEXT, decode_vib
+from bridge.mbus.vif import MAXIMUM_VIFES, PLAIN_TEXT, decode_vib
+from bridge.mbus.vife import CODE
 from bridge.units import Quantity
 
 _ONE = Decimal(1)

@@ -1,7 +1,8 @@
 """What a meter sends, by key: the records of a whole answer, without their values.
 
 A record's key is its DIB and VIB bytes and, where the meter sends the same twice, its ordinal among
-equals: ``0C06``, ``0C06#2`` (`DataRecord.key`). Over the telegrams of one answer it counts on: what
+equals: ``0C06``, ``0C06#2``; a stored counter of the fixed data structure, which has no DIB, is
+``E9/1`` (`DataRecord.key`). Over the telegrams of one answer it counts on: what
 the first telegram sends once and the second twice is ``0C06``, ``0C06#2`` and ``0C06#3``.
 """
 
@@ -123,7 +124,7 @@ class Known:
 
     @property
     def block(self) -> str:
-        """The key without the ordinal: DIB and VIB in hex."""
+        """The key without the ordinal: what records that are equal have in common."""
         return block_of(self.key)
 
     @property
@@ -132,11 +133,11 @@ class Known:
 
     @property
     def dib(self) -> bytes:
-        return split_block(bytes.fromhex(self.block))[0]
+        return split_block(bytes_of(self.key))[0]
 
     @property
     def vib(self) -> bytes:
-        return split_block(bytes.fromhex(self.block))[1]
+        return split_block(bytes_of(self.key))[1]
 
 
 def block_of(key: str) -> str:
@@ -147,6 +148,11 @@ def block_of(key: str) -> str:
 def ordinal_of(key: str) -> int:
     """The ordinal of a key, from 1."""
     return int(key.partition("#")[2] or 1)
+
+
+def bytes_of(key: str) -> bytes:
+    """The bytes of DIB and VIB in a key: those of ``0C06#2`` are 0C 06, that of ``E9/1`` is E9."""
+    return bytes.fromhex(block_of(key).partition("/")[0])
 
 
 def split_block(block: bytes) -> tuple[bytes, bytes]:

@@ -34,7 +34,7 @@ from bridge.points.explain import (
 from bridge.points.known import (
     TEXT_QUANTITIES,
     Known,
-    block_of,
+    bytes_of,
     from_json,
     imagine,
     kind_of,
@@ -509,7 +509,7 @@ class MeterPoints:
     def _expect(self, fed: _Fed, sent: Sequence[Known] | None, meter: str) -> Outlook:
         name, selector = fed.plan.name, fed.plan.selector
         if sent is None and selector.key is not None:
-            record = imagine(bytes.fromhex(block_of(selector.key)))
+            record = imagine(bytes_of(selector.key))
             doubt = None if record is None else _misfit(fed.plan, Known.of(record, selector.key))
             return Outlook(name, selector.key, doubt)
         if sent is None:

@@ -152,10 +152,9 @@ def hold(settled: Settled, selector: Selector, sent: Sequence[Known]) -> Settled
     """What feeds the point now: the settled record, or the one that it has become, or why none."""
     block = block_of(settled.key)
     beside = settled.beside | _others(block, selector, sent)
-    # A counter of the fixed structure has the same key whether it is of now or stored.
-    equals = [known for known in sent if known.block == block and _is_of(selector, known)]
+    equals = sum(known.block == block for known in sent)
     if equals:
-        if len(equals) != settled.equals:
+        if equals != settled.equals:
             return Fault.AMBIGUOUS
         return settled if beside == settled.beside else settled._replace(beside=beside)
     candidates = _candidates(settled, selector, sent)
@@ -166,10 +165,6 @@ def hold(settled: Settled, selector: Selector, sent: Sequence[Known]) -> Settled
     mine = candidates[ordinal_of(settled.key) - 1]
     beside = (settled.beside | _others(mine.block, selector, sent)) - {mine.key}
     return Settled(mine.key, settled.equals, beside)
-
-
-def _is_of(selector: Selector, known: Known) -> bool:
-    return selector.fits(known) if selector.key is None else known.block == block_of(selector.key)
 
 
 def _others(block: str, selector: Selector, sent: Sequence[Known]) -> frozenset[str]:

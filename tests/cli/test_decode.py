@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import xml.etree.ElementTree as ElementTree
 from concurrent.futures import Future
@@ -150,10 +151,9 @@ def test_standard_input_is_a_dash(program: Program, data: bytes) -> None:
 def test_a_wrong_checksum_is_named_and_the_next_telegram_is_still_read(program: Program) -> None:
     begun = program.begin("decode", FIXED_WRONG_CHECKSUM)
     done = program.run("decode", FIXED_WRONG_CHECKSUM, WATER)
-    assert done.status == 0
-    assert done.err == (
-        f"25 bytes of no frame (checksum 0x3d, but bytes add up to 0x3c): {FIXED_WRONG_CHECKSUM}\n"
-    )
+    assert done.status == 1
+    damaged = "damaged frame, checksum 0x3d, but bytes add up to 0x3c"
+    assert done.err == f"mbus-bacnet: byte 0: {damaged}: {FIXED_WRONG_CHECKSUM}\n"
     assert "561.080 m³" in done.out
     assert "0.135" not in done.out
     alone = begun.result()
@@ -165,10 +165,13 @@ def test_a_wrong_checksum_is_named_and_the_next_telegram_is_still_read(program: 
 def test_a_truncated_telegram_says_how_much_of_it_is_there(program: Program) -> None:
     done = program.run("decode", *FIXED.split()[:-8], "-f", "json")
     assert done.status == 1
-    assert done.out == ""
-    assert done.err.startswith(
-        "17 bytes of no frame (a frame that ends too early, with 17 of 25 bytes): 68 13 13 68"
-    )
+    early = "a frame that ends too early, with 17 of 25 bytes"
+    assert done.err.startswith(f"mbus-bacnet: byte 0: {early}: 68 13 13 68")
+    (told,) = telegrams(done.out)
+    assert told["problems"] == [
+        {"offset": 0, "reason": early, "data": FIXED.replace(" ", "")[:34]},
+        {"offset": None, "reason": "there is no whole frame in these bytes", "data": None},
+    ]
 
 
 def test_noise_around_frames_is_shown_and_is_no_acknowledgement(program: Program) -> None:
@@ -176,9 +179,9 @@ def test_noise_around_frames_is_shown_and_is_no_acknowledgement(program: Program
     assert done.status == 0
     assert "0.135 m³" in done.out
     assert done.err.splitlines() == [
+        "acknowledgement: E5",
         "3 bytes of no frame (0xff stands where a start character should): FF E5 00",
         "1 byte of no frame (0x00 stands where a start character should): 00",
-        "acknowledgement: E5",
     ]
 
 
@@ -245,11 +248,21 @@ def test_a_text_of_a_meter_is_shown_as_it_is(program: Program) -> None:
 HEAT = [str(VECTORS / f"heat-{n}-of-2.hex") for n in (1, 2)]
 
 
-def test_the_telegrams_of_one_answer_are_numbered(program: Program, tmp_path: Path) -> None:
-    begun = program.begin("decode", *HEAT, "-f", "json")
+@pytest.fixture
+def heat(tmp_path: Path) -> str:
+    """An answer of two telegrams in one file."""
+    path = tmp_path / "heat.hex"
+    path.write_text("".join(Path(each).read_text() for each in HEAT))
+    return str(path)
+
+
+def test_the_telegrams_of_one_answer_are_numbered(
+    program: Program, tmp_path: Path, heat: str
+) -> None:
+    begun = program.begin("decode", heat, "-f", "json")
     both = tmp_path / "both.hex"
     both.write_text("".join(Path(each).read_text() + WATER for each in HEAT[::-1]))
-    done = program.run("decode", *HEAT)
+    done = program.run("decode", heat)
     headlines = [line for line in done.out.splitlines() if "access number" in line]
     assert [line.split(", ")[-1] for line in headlines] == ["telegram 1 of 2", "telegram 2 of 2"]
     assert [(each["telegram"], each["telegrams"]) for each in telegrams(begun.result().out)] == [
@@ -260,6 +273,226 @@ def test_the_telegrams_of_one_answer_are_numbered(program: Program, tmp_path: Pa
     assert [each.get("telegram") for each in telegrams(apart.out)] == [None] * 4
 
 
+# Time and first value of a profile, and the profile in the next telegram (EN 13757-3, F.2.7).
+BASE = "78563412 2D2C 01 07 05 00 0000 8404 6D 0020{day:02X}11 8B0415 {volume} 1F"
+PROFILE = "78563412 2D2C 01 07 06 00 0000 8D04951F 05 6901 030211"
+
+
+def frame(data: str, *, ci: int = 0x72, control: int = 0x08, address: int = 1) -> str:
+    """Hex digits of a long frame."""
+    body = bytes((control, address, ci)) + bytes.fromhex(data)
+    return (
+        bytes((0x68, len(body), len(body), 0x68)) + body + bytes((sum(body) & 0xFF, 0x16))
+    ).hex()
+
+
+def test_telegrams_of_different_files_are_never_one_answer(
+    program: Program, tmp_path: Path
+) -> None:
+    for day, volume in ((1, "003012"), (2, "009912")):
+        first = frame(BASE.format(day=0x40 | day, volume=volume))
+        (tmp_path / f"a-first-{day}.hex").write_text(first)
+        (tmp_path / f"b-second-{day}.hex").write_text(frame(PROFILE))
+    whole = tmp_path / "c-whole.hex"
+    whole.write_text(first + frame(PROFILE))
+    listed = program.begin("decode", str(tmp_path), "-f", "xml")
+    done = program.run("decode", str(tmp_path), "-f", "json")
+    found = [each for file in telegrams(done.out)[:-1] for each in file["telegrams"]]
+    assert [each.get("telegrams") for each in found] == [None, None, None, None, 2, 2]
+    for alone in found[2:4]:
+        (profile,) = alone["profiles"]
+        assert profile["base"] is None
+        assert {each["value"] for each in profile["values"]} == {None}
+    assert found[5]["profiles"][0]["values"][0] == {
+        "time": "2010-01-02T00:00:00",
+        "value": Decimal("12990.0"),
+        "invalid": None,
+    }
+    assert len(ElementTree.fromstring(listed.result().out).findall("MBusData")) == 5
+
+
+def test_profiles_of_many_telegrams_take_no_longer_than_they_are(
+    program: Program, tmp_path: Path
+) -> None:
+    # 600 telegrams with 36 profiles each; in the square of their number that were minutes.
+    header, profiles = "78563412 2D2C 01 07 {:02X} 00 0000", "0D9B1F02 6901" * 36
+    path = tmp_path / "profiles.hex"
+    path.write_text(
+        "\n".join(
+            frame(f"{header.format(n & 255)} 046D 00204111 {profiles} 1F") for n in range(600)
+        )
+    )
+    done = program.run("decode", str(path), "-f", "json")
+    assert done.status == 0
+    assert len(done.out.splitlines()) == 600
+
+
+@pytest.mark.parametrize("format", ["text", "json", "csv", "xml"])
+def test_a_damaged_frame_among_good_ones_is_status_1(
+    program: Program, tmp_path: Path, format: str
+) -> None:
+    (tmp_path / "a.hex").write_text(f"{WATER} {FIXED_WRONG_CHECKSUM} {FIXED}")
+    done = program.run("decode", str(tmp_path / "a.hex"), "-f", format)
+    assert done.status == 1
+    reason = "damaged frame, checksum 0x3d, but bytes add up to 0x3c"
+    assert done.err == f"mbus-bacnet: byte 27: {reason}: {FIXED_WRONG_CHECKSUM}\n"
+    if format == "json":
+        assert telegrams(done.out)[-1] == {
+            "problems": [
+                {"offset": 27, "reason": reason, "data": FIXED_WRONG_CHECKSUM.replace(" ", "")}
+            ]
+        }
+
+
+def test_damaged_frames_are_counted_by_what_is_wrong(program: Program, tmp_path: Path) -> None:
+    wrong_stop = FIXED.replace("3C 16", "3C 17")
+    (tmp_path / "a.hex").write_text(f"{WATER} {FIXED_WRONG_CHECKSUM} {wrong_stop} {FIXED[:30]}")
+    done = program.run("decode", str(tmp_path), "-f", "json")
+    assert done.status == 1
+    *_, last = telegrams(done.out)
+    assert last["summary"]["errors"] == {
+        "damaged frame: ends too early": 1,
+        "damaged frame: wrong checksum": 1,
+        "damaged frame: wrong stop character": 1,
+    }
+
+
+@pytest.mark.parametrize("arguments", [[""], [" "], ["", WATER], ["", "."]])
+def test_an_empty_argument_is_wrong_usage(program: Program, arguments: list[str]) -> None:
+    done = program.run("decode", *arguments)
+    assert done.status == 2
+    assert done.out == ""
+    assert done.err.startswith("mbus-bacnet: an argument is empty; give hex digits")
+
+
+@pytest.mark.parametrize("format", ["text", "json", "csv", "xml"])
+def test_the_name_of_a_file_may_have_any_bytes(
+    program: Program, tmp_path: Path, format: str
+) -> None:
+    name = os.fsencode(tmp_path) + b"/a\xe4.hex"
+    try:
+        Path(os.fsdecode(name)).write_text(WATER)
+    except OSError:
+        pytest.skip("this file system takes no such name")
+    done = program.shell(
+        f"export PYTHONIOENCODING=utf-8:strict; mbus-bacnet decode {tmp_path} -f {format}"
+    )
+    assert done.status == 0
+    assert "a\\xe4.hex" in done.out.replace("\\\\", "\\")
+
+
+def test_a_terminal_of_another_encoding_gets_escapes(program: Program) -> None:
+    done = program.shell(f"export PYTHONIOENCODING=ascii:strict; mbus-bacnet decode {WATER}")
+    assert done.status == 0
+    assert "561.080 m\\xb3" in done.out
+
+
+def test_a_folder_without_a_recording_is_status_1(program: Program, tmp_path: Path) -> None:
+    (tmp_path / "deeper").mkdir()
+    (tmp_path / "deeper" / "year.txt").write_text("2024")
+    done = program.run("decode", str(tmp_path), "-f", "json")
+    assert done.status == 1
+    assert done.err == f"mbus-bacnet: {tmp_path}: there is no recording in this folder\n"
+    (last,) = telegrams(done.out)
+    assert (last["summary"]["files"], last["summary"]["files_passed_over"]) == (0, 1)
+
+
+# Records, manufacturer data, and more in a telegram that is not here. The configuration field could
+# mean encryption.
+MUCH = frame("78563412 2D2C 07 07 05 00 FFFF 0413 01000000 1F AB CD")
+# EN 13757-3, G.4: format 3B31, and a compact frame of it.
+FORMAT = frame("08 313B 0202 0215 022A", ci=0x69)
+COMPACT = frame("313B 42A6 D204 2E16 3423", ci=0x79)
+
+
+def test_csv_and_xml_lose_nothing_in_silence(program: Program) -> None:
+    begun = program.begin("decode", MUCH, FORMAT, "-f", "xml")
+    done = program.run("decode", MUCH, FORMAT, "-f", "csv")
+    assert done.status == 0
+    note = "note: configuration field FFFF, yet not encrypted"
+    assert done.err.splitlines() == [
+        "telegram 1: manufacturer data: AB CD",
+        "telegram 1: more records follow in the next telegram, which is not here",
+        f"telegram 1: {note}",
+        "telegram 2: format 3B31: 0202 0215 022A",
+    ]
+    xml = begun.result()
+    assert xml.err == f"telegram 1: {note}\n"
+    assert "<Value>AB CD</Value>" in xml.out
+    assert "<Function>More records follow</Function>" in xml.out
+    assert "<Format>3B31: 0202 0215 022A</Format>" in xml.out
+
+
+@pytest.mark.parametrize("told", [f"{COMPACT} {FORMAT}", f"{FORMAT} {COMPACT}"])
+def test_a_format_may_be_told_before_a_compact_frame_or_behind_it(
+    program: Program, told: str
+) -> None:
+    done = program.run("decode", *told.split(), "-f", "json")
+    assert done.status == 0
+    (values,) = [each["records"] for each in telegrams(done.out) if each["records"]]
+    assert [each["value"] for each in values] == [
+        Decimal("123.4"),
+        Decimal("567.8"),
+        Decimal("901.2"),
+    ]
+
+
+def test_a_format_of_another_file_counts_only_where_it_is_the_same_meter(
+    program: Program, tmp_path: Path
+) -> None:
+    header, other = "78563412 2D2C 01 07 05 00 0000", "79563412 2D2C 01 07 05 00 0000"
+    content = "313B 42A6 D204 2E16 3423"
+    files = {
+        "a-same.hex": frame(f"{header} {content}", ci=0x73),
+        "b-other.hex": frame(f"{other} {content}", ci=0x73),
+        "c-nobody.hex": COMPACT,
+        "d-told.hex": frame(f"{header} 08 313B 0202 0215 022A", ci=0x6B),
+    }
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    done = program.run("decode", str(tmp_path), "-f", "json")
+    assert done.status == 1
+    same, strange, nobody, _, _ = telegrams(done.out)
+    assert len(same["telegrams"][0]["records"]) == 3
+    for file in (strange, nobody):
+        assert file["telegrams"][0]["records"] == []
+        assert "is not known yet" in file["telegrams"][0]["errors"][0]["reason"]
+
+
+def test_what_a_master_says_is_shown_and_is_no_failure(program: Program, tmp_path: Path) -> None:
+    select = frame("78563412 FFFF FF FF", ci=0x52, control=0x53, address=253)
+    (tmp_path / "bus.hex").write_text(f"1040014116 E5 {select} E5 {WATER}")
+    begun = program.begin("decode", str(tmp_path / "bus.hex"))
+    done = program.run("decode", str(tmp_path), "-f", "json")
+    assert done.status == 0
+    file, last = telegrams(done.out)
+    assert file["telegrams"][0]["command"]["meter"] == "12345678"
+    assert (last["summary"]["commands"], last["summary"]["errors"]) == (
+        {"selection of slave": 1},
+        {},
+    )
+    text = begun.result()
+    assert text.status == 0
+    assert "address 253, CI 52, from a master\nselection of 12345678 (CI 52)\n" in text.out
+    assert text.err.splitlines()[0] == "short frame: SND_NKE, C 40, address 1"
+
+
+def test_a_fixed_data_structure_of_a_wrong_length_says_which_it_should_have(
+    program: Program,
+) -> None:
+    begun = program.begin("decode", frame("1234", ci=0x73))
+    done = program.run("decode", frame("1234", ci=0x77))
+    assert "it wants 16 bytes, but there are 2" in done.out
+    assert "but there are 2; a fixed data structure has 16" in begun.result().err
+
+
+def test_a_key_for_what_is_not_encrypted_is_noted(program: Program, tmp_path: Path) -> None:
+    (tmp_path / "key").write_text(KEY)
+    done = program.run("decode", WATER, "--key", str(tmp_path / "key"))
+    assert done.status == 0
+    assert done.out.endswith("note: a key was given, but the telegram is not encrypted\n")
+
+
 def test_csv_has_one_line_for_each_record(program: Program) -> None:
     done = program.run("decode", *FIXED.split(), *WATER.split(), "--format", "csv")
     assert done.status == 0
@@ -268,7 +501,7 @@ def test_csv_has_one_line_for_each_record(program: Program) -> None:
         "file,telegram,address,meter,key,dib,vib,data,function,storage,tariff,subunit,quantity,"
         "modifiers,value,unit,invalid,time",
         ",1,5,12345678-FFF-FF-07,E9,,E9,01000000,instantaneous,0,0,0,volume,,0.001,m3,,",
-        ",1,5,12345678-FFF-FF-07,7E,,7E,35010000,instantaneous,1,0,0,volume,,0.135,m3,,",
+        ",1,5,12345678-FFF-FF-07,7E/1,,7E,35010000,instantaneous,1,0,0,volume,,0.135,m3,,",
         ",2,1,12345678-KAM-07-07,0413,04,13,B88F0800,instantaneous,0,0,0,volume,,561.080,m3,,",
         "",
     ]
@@ -290,8 +523,10 @@ CUT_SHORT = "68 06 06 68 08 01 78 04 13 01 99 16"
 BUSY = "68 04 04 68 08 01 70 08 81 16"
 
 
-def test_xml_is_one_document_for_an_answer_and_a_list_for_several(program: Program) -> None:
-    begun = program.begin("decode", *HEAT, "--format", "xml")
+def test_xml_is_one_document_for_an_answer_and_a_list_for_several(
+    program: Program, heat: str
+) -> None:
+    begun = program.begin("decode", heat, "--format", "xml")
     listed = program.begin("decode", str(VECTORS), "--format", "xml")
     done = program.run("decode", *WATER.split(), "--format", "xml")
     assert done.status == 0
@@ -299,13 +534,15 @@ def test_xml_is_one_document_for_an_answer_and_a_list_for_several(program: Progr
     root = ElementTree.fromstring(done.out)
     assert root.tag == "MBusData"
     assert [each.text for each in root.iter("Value")] == ["561.080000"]
-    heat = ElementTree.fromstring(begun.result().out)
-    (answer,) = heat.findall("MBusData")
-    assert answer.get("file") == HEAT[0]
+    answer = ElementTree.fromstring(begun.result().out)
+    assert answer.tag == "MBusData"
     assert {each.get("frame") for each in answer.iter("DataRecord")} == {"0", "1"}
     folder = listed.result()
-    assert len(ElementTree.fromstring(folder.out).findall("MBusData")) == 15
+    assert len(ElementTree.fromstring(folder.out).findall("MBusData")) == 16
     assert "16 files; 17 other files passed over" in folder.err
+
+
+SHORTER = "CI 72 wants a header of 12 bytes, but there are 2"
 
 
 @pytest.fixture(scope="module")
@@ -319,8 +556,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (made / "e-good.bin").write_bytes(bytes.fromhex(BUSY))
     (made / "f-header.hex").write_text("68 05 05 68 08 01 72 01 02 7E 16")
     (made / "notes.txt").write_text("Read on a Tuesday.")
-    (made / "deeper").mkdir()
-    (made / "deeper" / "x.hex").write_text(WATER)
+    (made / "year.txt").write_text("2024")
+    (made / "g").mkdir()
+    (made / "g" / "x.hex").write_text(WATER)
     return made
 
 
@@ -336,14 +574,14 @@ def test_a_folder_is_decoded_whatever_is_wrong_with_one_file(
         "FF FF",
         f"mbus-bacnet: {folder}/c-noise.hex: there is no whole frame in these bytes",
         f"mbus-bacnet: {folder}/d-odd.hex: 3 hex digits make no whole bytes: one is missing",
-        f"mbus-bacnet: {folder}/f-header.hex: CI 72 wants a header of 12 bytes, but there are 2",
+        f"mbus-bacnet: {folder}/f-header.hex: byte 0: {SHORTER}: 68 05 05 68 08 01 72 01 02 7E 16",
     ]
     lines = done.out.splitlines()
-    head = "6 files, 3 without a telegram; 1 other file passed over; 4 telegrams; 3 records"
+    head = "7 files, 3 without a telegram; 2 other files passed over; 5 telegrams; 4 records"
     summary = lines[lines.index(head) + 1 :]
     assert summary[:4] == [
-        "manufacturers   KAM: 1",
-        "device types    water: 2",
+        "manufacturers   KAM: 2",
+        "device types    water: 3",
         "meters report   application too busy: 1",
         "errors          3 hex digits make no whole bytes: one is missing: 1; CI 72 wants a header "
         "of 12",
@@ -362,19 +600,24 @@ def test_json_of_a_folder_is_an_object_for_each_file_and_a_summary(
         ("d-odd.hex", 0),
         ("e-good.bin", 1),
         ("f-header.hex", 0),
+        ("x.hex", 1),
     ]
-    assert files[2]["problems"] == ["there is no whole frame in these bytes"]
+    nothing = {"offset": None, "reason": "there is no whole frame in these bytes", "data": None}
+    assert files[2]["problems"] == [nothing]
+    header = {"offset": 0, "reason": SHORTER, "data": "6805056808017201027E16"}
+    assert files[5]["problems"] == [header]
     assert last["summary"] == {
-        "files": 6,
+        "files": 7,
         "files_without_telegram": 3,
-        "files_passed_over": 1,
-        "telegrams": 4,
-        "records": 3,
-        "manufacturers": {"KAM": 1},
-        "device_types": {"water": 2},
+        "files_passed_over": 2,
+        "telegrams": 5,
+        "records": 4,
+        "manufacturers": {"KAM": 2},
+        "device_types": {"water": 3},
         "without_value": {},
         "not_understood": {},
         "application_errors": {"application too busy": 1},
+        "commands": {},
         "errors": {
             "3 hex digits make no whole bytes: one is missing": 1,
             "CI 72 wants a header of 12 bytes, but there are 2": 1,

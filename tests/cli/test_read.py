@@ -8,6 +8,7 @@ import signal
 import socket
 import xml.etree.ElementTree as ElementTree
 from decimal import Decimal
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -75,6 +76,13 @@ def test_every_telegram_of_an_answer_is_one_json_object(read: Reader) -> None:
     assert energy["value"] % 1000 == 0, "the meter counts kWh"
     dates = [each["value"] for each in second["records"] if each["quantity"] == "date"]
     assert dates[0] == "2025-12-31"
+
+
+def test_a_key_for_a_meter_that_does_not_encrypt_is_noted(read: Reader, tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("00112233445566778899AABBCCDDEEFF")
+    done = read("3", "--key", str(tmp_path / "key"))
+    assert done.status == 0
+    assert done.out.endswith("note: a key was given, but the telegram is not encrypted\n")
 
 
 def test_a_silent_meter_is_status_1_and_says_what_to_check(read: Reader) -> None:

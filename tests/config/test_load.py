@@ -265,6 +265,9 @@ def test_a_record_is_named_by_its_key_in_place_of_the_templates_words() -> None:
         ("8c 90 10 06", "8C901006"),
         ("0D7C084449202E74737563", "0D7C084449202E74737563"),
         ("E9", "E9"),
+        ("e9/1", "E9/1"),
+        ("E9/1#1", "E9/1"),
+        ("E9/1#2", "E9/1#2"),
     ],
 )
 def test_a_key_is_dib_and_vib_and_the_ordinal(record: str, key: str) -> None:
@@ -283,6 +286,8 @@ def test_a_key_is_dib_and_vib_and_the_ordinal(record: str, key: str) -> None:
         ("8C90", "8C90 has no VIF", "the DIF with its DIFEs, then the VIF with its VIFEs"),
         ("0C86", "0C86 ends within its VIF", "write all of its VIFEs"),
         ("0C0678563412", "0C0678563412 goes on behind its VIF", "write 0C06 alone"),
+        ("0C06/1", "0C06/1 has a storage number behind its bytes", "write the bytes alone"),
+        ("E9/2", "E9/2 is no key of a record", "write its DIF and VIF bytes"),
         ("2F06", "2F begins no data record", "as `read` shows them"),
     ],
 )

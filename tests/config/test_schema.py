@@ -46,7 +46,8 @@ def test_the_examples_follow_the_schema(name: str) -> None:
         "{secondary: '01234567', between: '22:00-02:00', model: itron-cyble}",
         "{address: 1, points: all, key: {file: keys/m}}",
         "{address: 1, points: {v: {quantity: volume, scale: 0.1, dif: '04'}}}",
-        "{address: 1, points: {v: {record: 0C06}, w: {record: 0406}, x: {record: 02FD48#2}}}",
+        "{address: 1, points: {v: {record: 0C06}, w: {record: 0406}, x: {record: 02FD48#2}, "
+        "y: {record: E9/1}}}",
     ],
 )
 def test_what_is_right_follows_the_schema(keys: str) -> None:

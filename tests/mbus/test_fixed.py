@@ -27,7 +27,7 @@ def test_bcd_counters_of_a_water_meter_actual_and_historic() -> None:
     assert (actual.quantity, actual.unit) == (Quantity.VOLUME, Unit.CUBIC_METRE)
     assert (actual.value, actual.storage) == (Decimal("0.001"), 0)
     assert (historic.value, historic.storage) == (Decimal("0.135"), 1)
-    assert [record.key for record in telegram.records] == ["E9", "7E"]
+    assert [record.key for record in telegram.records] == ["E9", "7E/1"]
 
 
 def test_binary_counters_of_a_heat_meter() -> None:
@@ -44,6 +44,24 @@ def test_bit_1_of_the_status_says_that_the_counters_are_stored_ones() -> None:
     header, records = decode_fixed(data)
     assert header.status == 2
     assert [record.storage for record in records] == [1, 1]
+    assert [record.key for record in records] == ["E9/1", "69/1"]
+
+
+@pytest.mark.parametrize(
+    ("status", "units", "keys"),
+    [
+        ("00", "E9 E9", ["E9", "E9#2"]),
+        ("02", "E9 E9", ["E9/1", "E9/1#2"]),
+        ("00", "E9 7E", ["E9", "7E/1"]),
+        ("00", "7E 7E", ["7E", "7E/1"]),  # 3E means nothing for counter 1, and is not stored
+        ("02", "7E 7E", ["7E/1", "7E/1#2"]),
+    ],
+)
+def test_the_key_of_a_stored_counter_is_another_one(
+    status: str, units: str, keys: list[str]
+) -> None:
+    data = bytes.fromhex(f"78563412 0A {status} {units} 01000000 35010000")
+    assert [record.key for record in decode_fixed(data)[1]] == keys
 
 
 def test_a_binary_counter_can_be_negative_and_the_lowest_number_is_none() -> None:

@@ -103,6 +103,26 @@ def test_a_name_that_several_models_share_is_only_what_libmbus_says() -> None:
     assert product_name(ABB_A41) == "ABB B21 113-100"
 
 
+@pytest.mark.parametrize(
+    ("manufacturer", "version", "is_one", "is_none", "name"),
+    [
+        ("KAM", 0x01, 0x02, 0x16, "Kamstrup 382 (6850-005)"),
+        ("KAM", 0x08, 0x0C, 0x07, "Kamstrup Multical 601"),
+        ("ELS", 0x0A, 0x07, 0x03, "Elster Falcon"),
+        ("LSE", 0x99, 0x06, 0x04, "Siemens WFH21"),
+        ("ELV", 0x16, 0x1B, 0x04, "Elvaco CMa10"),
+        ("EFE", 0x00, 0x0D, 0x02, "Engelmann / Elster SensoStar 2"),
+    ],
+)
+def test_a_meter_of_another_medium_is_another_model(
+    manufacturer: str, version: int, is_one: int, is_none: int, name: str
+) -> None:
+    meter = SecondaryAddress("12345678", manufacturer, version, is_one)
+    other = SecondaryAddress("12345678", manufacturer, version, is_none)
+    assert (model_name(meter), model_name(other)) == (name, None)
+    assert product_name(meter) == product_name(other) == name
+
+
 def test_what_libmbus_does_not_name_has_no_name_of_its() -> None:
     assert model_name(MULTICAL_603) == "Kamstrup Multical 603"
     assert product_name(MULTICAL_603) is None
@@ -262,6 +282,7 @@ def test_a_list_of_names_that_contradicts_itself_is_refused(
         ([{"versions": [255], "name": "x"}], "255 is not within 0 to 254"),
         ([{"versions": [[5, 4]], "name": "x"}], r"\[5, 4\] is not within"),
         ([{"versions": [], "name": "x"}], "versions: empty"),
+        ([{"media": [256], "name": "x"}], "media: 256 is not within"),
         ([{"identification": "1", "name": "x"}], "'1' is not two digits"),
         ([{"version": 1, "name": "x"}], "unknown key 'version'"),
         (

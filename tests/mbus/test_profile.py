@@ -80,6 +80,21 @@ def test_months_go_from_last_day_to_last_day() -> None:
     ]
 
 
+PLAIN = ("8B 04 15 00 30 12", "9B 04 15 00 30 12", "8B 14 15 00 30 12", "8B 04 93 3C 00 30 12")
+PROFILED = ("8D 04 95 1F 03 69 01 03", "8D 04 95 13 03 69 01 03", "8D 14 95 1F 03 69 01 03")
+
+
+@given(st.lists(st.sampled_from(PLAIN + PROFILED), max_size=12))
+def test_a_base_value_is_the_nearest_one_before_or_else_the_first_behind(lines: list[str]) -> None:
+    records = decode_records(bytes.fromhex("".join(lines))).records
+    for unfolded in unfold(records):
+        place = next(n for n, record in enumerate(records) if record is unfolded.record)
+        wanted = b"\x8b" + unfolded.record.dib[1:], b"\x15"
+        ordered = [*reversed(records[:place]), *records[place:]]
+        fitting = (record for record in ordered if (record.dib, record.vib) == wanted)
+        assert unfolded.base is next(fitting, None)
+
+
 def test_records_without_a_profile_have_none() -> None:
     assert profiles(TIME, BASE, "0D 78 03 41 42 43") == ()
     assert decode_telegram(LongFrame(8, 1, 0x78, bytes.fromhex("01 13 07"))).profiles == ()

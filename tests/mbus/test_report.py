@@ -12,7 +12,9 @@ from bridge.mbus.frame import LongFrame, take_frame
 from bridge.mbus.report import (
     DEVICE_TYPES,
     PlainDecimal,
+    command_of,
     device_type_name,
+    format_text,
     readable_value,
     status_words,
     to_answers,
@@ -98,7 +100,8 @@ def test_errors_and_manufacturer_data_are_told() -> None:
 def test_what_a_telegram_has_beside_data_is_there_only_if_it_has_it() -> None:
     usual = set(to_dict(WATER))
     busy = to_dict(decode_telegram(LongFrame(8, 1, 0x70, b"\x08")))
-    assert set(busy) - usual == {"application_error"}
+    assert set(busy) - usual == {"application_error", "application_error_code"}
+    assert busy["application_error_code"] == 8
     assert busy["header"] is None
     alarm = to_dict(decode_telegram(LongFrame(8, 1, 0x71, b"\x04")))
     assert set(alarm) - usual == {"alarm"}
@@ -355,13 +358,67 @@ def test_the_status_of_the_fixed_data_structure_has_other_bits() -> None:
 
 def test_telegrams_of_one_answer_stand_together() -> None:
     first = telegram_of("78563412 2D2C 07 07 05 00 0000 0413 01000000 1F")
+    next_one = telegram_of("78563412 2D2C 07 07 06 00 0000 4413 01000000 1F")
     last = telegram_of("78563412 2D2C 07 07 06 00 0000 0413 02000000")
     other = telegram_of("79563412 2D2C 07 07 06 00 0000 0413 02000000")
     assert to_answers([]) == []
-    assert to_answers([first, first, last, last]) == [[first, first, last], [last]]
+    assert to_answers([first, next_one, last, last]) == [[first, next_one, last], [last]]
     assert to_answers([first, other]) == [[first], [other]]
     moved = last._replace(address=2)
     assert to_answers([first, moved]) == [[first], [moved]]
+    nameless = decode_telegram(LongFrame(8, 1, 0x78, bytes.fromhex("0413 02000000")))
+    assert to_answers([first, nameless, last]) == [[first, nameless], [last]]
+    busy = decode_telegram(LongFrame(8, 1, 0x70, b"\x08"))
+    assert to_answers([first, busy]) == [[first], [busy]]
+
+
+@pytest.mark.parametrize(
+    ("access", "answers"), [("FF", 1), ("00", 1), ("01", 2), ("FE", 2), ("7F", 2)]
+)
+def test_the_access_number_stays_in_an_answer_or_is_one_more(access: str, answers: int) -> None:
+    first = telegram_of("78563412 2D2C 07 07 FF 00 0000 0413 01000000 1F")
+    last = telegram_of(f"78563412 2D2C 07 07 {access} 00 0000 4413 02000000")
+    assert len(to_answers([first, last])) == answers
+
+
+def test_a_first_telegram_recorded_again_and_again_is_many_answers() -> None:
+    same = [telegram_of(f"78563412 2D2C 07 07 {n:02X} 00 0000 0413 01000000 1F") for n in range(9)]
+    assert to_answers(same) == [[each] for each in same]
+    days = [telegram_of(f"78563412 2D2C 07 07 {n:02X} 00 0000 0413 {n:08X} 1F") for n in range(9)]
+    assert to_answers(days) == [[each] for each in days]
+    empty = [telegram_of("78563412 2D2C 07 07 05 00 0000 1F")] * 3
+    assert to_answers(empty) == [[each] for each in empty]
+
+
+def test_an_answer_has_16_telegrams_at_most() -> None:
+    pages = [
+        telegram_of(f"78563412 2D2C 07 07 {n:02X} 00 0000 84{n % 16:02X}13 01000000 1F")
+        for n in range(20)
+    ]
+    # Storage numbers come again after 16.
+    assert [len(answer) for answer in to_answers(pages)] == [16, 4]
+
+
+def test_a_masters_command_is_named_and_is_no_error() -> None:
+    selection = decode_telegram(LongFrame(0x53, 253, 0x52, bytes.fromhex("78563412 FFFF FF FF")))
+    assert str(command_of(selection)) == "selection of 12345678 (CI 52)"
+    report = to_dict(selection)
+    assert report["errors"] == []
+    assert report["command"] == {
+        "name": "selection of slave",
+        "meter": "12345678",
+        "data": "78563412FFFFFFFF",
+    }
+    sent = decode_telegram(LongFrame(0x73, 1, 0x51, bytes.fromhex("01 7A 05")))
+    assert str(command_of(sent)) == "command of a master: data send (CI 51), with 01 7A 05"
+    assert command_of(WATER) is None
+
+
+def test_what_became_of_an_encryption_is_told() -> None:
+    # EN 13757-7, 7.6.5: mode 5, one block.
+    telegram = telegram_of("78563412 2D2C 07 07 05 00 1005 00112233445566778899AABBCCDDEEFF")
+    assert to_dict(telegram)["security"] == "no_key"
+    assert "security" not in to_dict(WATER)
 
 
 def test_what_the_link_says_is_told() -> None:
@@ -381,6 +438,9 @@ def test_a_format_frame_tells_its_records() -> None:
     block = bytes.fromhex("0413")
     content = bytes((4,)) + checksum(block).to_bytes(2, "little") + block
     report = to_dict(decode_telegram(LongFrame(8, 1, 0x69, content)))
+    told = decode_telegram(LongFrame(8, 1, 0x69, content)).format
+    assert told is not None
+    assert format_text(told) == f"{checksum(block):04X}: 0413"
     assert report["format"] == {"signature": f"{checksum(block):04X}", "records": ["0413"]}
 
 

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 
-from bridge.mbus.vif import FB, FD, FD_FD, PRIMARY, Coding, Row, decode_vib, spread
+from bridge.mbus.vif import FB, FD, FD_FD, PRIMARY, Coding, Row, decode_vib, split_vib, spread
 from bridge.mbus.walk import decode_records
 from bridge.units import Quantity, Unit
 
@@ -230,6 +230,25 @@ def test_a_code_that_no_table_has_keeps_its_number(vif: str) -> None:
     (record,) = decode_records(bytes.fromhex("02" + vif + "2E 01")).records
     assert (record.quantity, record.unit) == (Quantity.UNKNOWN, Unit.NONE)
     assert record.value == 302
+
+
+@pytest.mark.parametrize(
+    ("vib", "vif", "vifes"),
+    [
+        ("13", "13", ""),
+        ("93 BC 01", "93", "BC 01"),
+        ("FD 48", "FD 48", ""),
+        ("FD C8 FC 01", "FD C8", "FC 01"),
+        ("FB 8D 3C", "FB 8D", "3C"),
+        ("EF 92 3C", "EF 92", "3C"),
+        ("FD FD 3E", "FD FD 3E", ""),
+        ("FD FD BE FD 01", "FD FD BE", "FD 01"),
+        ("FB FD 01", "FB FD", "01"),  # there is no second level but that of FD
+        ("FF 81 00", "FF", "81 00"),
+    ],
+)
+def test_a_vib_comes_apart_into_vif_and_vifes(vib: str, vif: str, vifes: str) -> None:
+    assert split_vib(bytes.fromhex(vib)) == (bytes.fromhex(vif), bytes.fromhex(vifes))
 
 
 def test_a_table_that_contradicts_itself_is_refused() -> None:

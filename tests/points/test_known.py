@@ -7,6 +7,7 @@ from bridge.mbus.walk import decode_records
 from bridge.points.known import (
     Known,
     block_of,
+    bytes_of,
     from_json,
     imagine,
     kind_of,
@@ -46,6 +47,9 @@ def test_a_key_counts_on_over_the_telegrams_of_one_answer() -> None:
 def test_a_key_comes_apart_into_its_parts() -> None:
     assert (block_of("02FD48#12"), ordinal_of("02FD48#12")) == ("02FD48", 12)
     assert (block_of("02FD48"), ordinal_of("02FD48")) == ("02FD48", 1)
+    assert (block_of("E9/1#2"), ordinal_of("E9/1#2")) == ("E9/1", 2)
+    assert bytes_of("02FD48#12") == b"\x02\xfd\x48"
+    assert bytes_of("E9/1#2") == bytes_of("E9") == b"\xe9"
     assert split_block(bytes.fromhex("8C 90 10 FD 48")) == (b"\x8c\x90\x10", b"\xfd\x48")
 
 
@@ -95,5 +99,11 @@ def test_a_counter_of_the_fixed_structure_that_becomes_a_stored_one_is_no_longer
     assert isinstance(first, Settled)
     assert first.key == "E9"
     stored = known_records(decode_fixed(bytes.fromhex(now.replace("0A 00", "0A 02")))[1])
-    assert keys(stored) == keys(counters) == ["E9", "7E"]
+    assert (keys(counters), keys(stored)) == (["E9", "7E/1"], ["E9/1", "7E/1"])
     assert hold(first, volume, stored) is Fault.RECORD_MISSING
+    by_key = Selector(key="E9")
+    named = settle(by_key, counters)
+    assert named == Settled("E9")
+    assert hold(named, by_key, stored) is Fault.RECORD_MISSING
+    assert settle(Selector(key="E9/1"), stored) == Settled("E9/1")
+    assert [(known.dib, known.vib) for known in stored] == [(b"", b"\xe9"), (b"", b"\x7e")]

@@ -128,22 +128,27 @@ def take_scope(entry: Mapping[str, Any], where: str) -> Scope:
     if identification is not None and not re.fullmatch("[0-9A-F]{2}", identification):
         raise ValueError(f"{where}: identification {identification!r} is not two digits")
     return Scope(
-        _numbers(entry.get("versions"), f"{where}: versions"),
-        _numbers(entry.get("device_types"), f"{where}: device_types"),
+        take_numbers(entry, "versions", where),
+        take_numbers(entry, "device_types", where),
         identification,
     )
 
 
-def _numbers(items: list[int | list[int]] | None, where: str) -> frozenset[int] | None:
-    """Single numbers and [first, last], spread."""
+def take_numbers(entry: Mapping[str, Any], key: str, where: str) -> frozenset[int] | None:
+    """A key of an entry that holds single numbers and [first, last], spread; None without it.
+
+    Raises:
+        ValueError: a number that no meter has, or an empty list.
+    """
+    items: list[int | list[int]] | None = entry.get(key)
     if items is None:
         return None
     spread: set[int] = set()
     for item in items:
         first, last = (item, item) if isinstance(item, int) else item
         if not 0 <= first <= last <= _LARGEST:
-            raise ValueError(f"{where}: {item} is not within 0 to {_LARGEST}")
+            raise ValueError(f"{where}: {key}: {item} is not within 0 to {_LARGEST}")
         spread.update(range(first, last + 1))
     if not spread:
-        raise ValueError(f"{where}: empty")
+        raise ValueError(f"{where}: {key}: empty")
     return frozenset(spread)

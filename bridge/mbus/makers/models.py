@@ -15,26 +15,37 @@ from bridge.mbus.makers.files import (
     check_name,
     check_source,
     read,
+    take_numbers,
     take_scope,
     take_sources,
 )
 
 _FILE = "models.toml"
 _LIBMBUS = "libmbus"  # a source, whose wording other tools compare
+_ROW = ("versions", "device_types", "identification", "name", "sure", "media")
 
 
 class Model(NamedTuple):
-    """One row: the meters it is about, their name, and whether no other model is like them."""
+    """One row: the meters it is about, their name, and whether no other model is like them.
+
+    ``media`` are the device types that the model is made for, None where the row does not say.
+    """
 
     scope: Scope
     name: str
     source: str
     sure: bool
+    media: frozenset[int] | None = None
+
+    def is_sure_of(self, device_type: int | None) -> bool:
+        """Whether a meter within the scope, of this device type, is the model beyond doubt."""
+        return self.sure and (self.media is None or device_type in self.media)
 
 
 def model_name(address: SecondaryAddress) -> str | None:
     """The model of a meter with this address; None where it is not known, or not sure."""
-    return next((model.name for model in _models_of(address) if model.sure), None)
+    models = _models_of(address)
+    return next((each.name for each in models if each.is_sure_of(address.device_type)), None)
 
 
 def product_name(address: SecondaryAddress) -> str | None:
@@ -71,11 +82,10 @@ def take_models(data: Mapping[str, Any]) -> dict[str, tuple[Model, ...]]:
             where = f"{_FILE}: {code} of {source}"
             check_keys(maker, ("manufacturer", "names"), where)
             for row in maker["names"]:
-                check_keys(
-                    row, ("versions", "device_types", "identification", "name", "sure"), where
-                )
+                check_keys(row, _ROW, where)
                 name, sure = check_name(row.get("name"), where), row.get("sure", True)
-                model = Model(take_scope(row, where), name, source, sure)
+                media = take_numbers(row, "media", where)
+                model = Model(take_scope(row, where), name, source, sure, media)
                 found.setdefault(code, []).append(model)
     for code, models in found.items():
         for one, other in combinations(models, 2):

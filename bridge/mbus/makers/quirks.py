@@ -22,12 +22,10 @@ from bridge.mbus.makers.files import (
     take_scope,
     take_sources,
 )
+from bridge.mbus.vife import CODE, LAST_RECORD_ERROR, MANUFACTURER_SPECIFIC
 from bridge.units import Unit
 
 _FILE = "quirks.toml"
-_CODE = 0x7F  # without the extension bit
-_MANUFACTURER_SPECIFIC = 0x7F  # the VIF, and the VIFE
-_LAST_RECORD_ERROR = 0x1C
 _FIRST_STATUS_BIT, _LAST_STATUS_BIT = 5, 7
 
 
@@ -79,13 +77,13 @@ def own_vif(address: SecondaryAddress | None, vib: bytes) -> OwnVif | None:
         address: the meter's own, None where a telegram does not say it.
         vib: VIF and VIFEs as they came, extension bits and all; the VIF is 7F or FF.
     """
-    if not vib or vib[0] & _CODE != _MANUFACTURER_SPECIFIC:
+    if not vib or vib[0] & CODE != MANUFACTURER_SPECIFIC:
         return None
     quirk = _quirk_of(address)
     if quirk is None:
         return None
     codes, error = _part(quirk, vib[1:])
-    code, _, rest = codes.partition(bytes((_MANUFACTURER_SPECIFIC,)))
+    code, _, rest = codes.partition(bytes((MANUFACTURER_SPECIFIC,)))
     own = quirk.vifs.get(code)
     if own is None and error is not None:
         own = OwnVif(f"manufacturer VIF {code.hex(' ').upper()}", None, None, quirk.source)
@@ -126,8 +124,8 @@ def status_bits(address: SecondaryAddress | None) -> Mapping[int, str]:
 
 def _part(quirk: Quirk, vifes: bytes) -> tuple[bytes, int | None]:
     """The codes without extension bits, and the record error behind them."""
-    codes = bytes(vife & _CODE for vife in vifes)
-    if quirk.record_errors and len(codes) > 1 and codes[-1] <= _LAST_RECORD_ERROR:
+    codes = bytes(vife & CODE for vife in vifes)
+    if quirk.record_errors and len(codes) > 1 and codes[-1] <= LAST_RECORD_ERROR:
         return codes[:-1], codes[-1] or None
     return codes, None
 
@@ -224,6 +222,6 @@ def _codes(text: object, where: str) -> bytes:
     if not isinstance(text, str) or not text:
         raise ValueError(f"{where}: {text!r} is no code in hexadecimal")
     codes = bytes.fromhex(text)
-    if any(code > _CODE for code in codes):
+    if any(code > CODE for code in codes):
         raise ValueError(f"{where}: code {text} has an extension bit")
     return codes
