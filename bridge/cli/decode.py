@@ -188,16 +188,16 @@ def _printable(path: str) -> str:
 
 def _files_of(folder: str, summary: Summary) -> Iterator[Source]:
     failures: list[OSError] = []
-    found = sorted(
-        Path(place) / name
-        for place, _, names in os.walk(folder, onerror=failures.append)
-        for name in names
-    )
+    found: list[Path] = []
+    for place, folders, names in os.walk(folder, onerror=failures.append):
+        found += (Path(place, name) for name in names)
+        # A link to a folder may lead back, and is not followed.
+        summary.passed_over += sum(Path(place, name).is_symlink() for name in folders)
     for failure in failures:
         name = _printable(failure.filename)
         trouble = f"{name} cannot be read: {failure.strerror}"
         yield Source(name, folder=folder, trouble=trouble)
-    for path in found:
+    for path in sorted(found):
         if path.is_file() and (path.suffix.lower() in _SUFFIXES or _holds_frames(path)):
             yield Source(_printable(str(path)), path, folder=folder)
         else:

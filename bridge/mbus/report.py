@@ -174,14 +174,19 @@ def _goes_on(answer: Sequence[Telegram], telegram: Telegram) -> bool:
 
 
 def _holds_data(telegram: Telegram) -> bool:
-    return not telegram.from_master and (
-        telegram.format is telegram.application_error is telegram.alarm is None
-    )
+    others = (telegram.format, telegram.application_error, telegram.alarm)
+    return not telegram.from_master and all(each is None for each in others)
 
 
 def _is_of_one_meter(one: Telegram, other: Telegram) -> bool:
-    known = _address(one), _address(other)
-    return None in known or known[0] == known[1]
+    first, second = _address(one), _address(other)
+    if first is None or second is None:
+        return True
+    # Version and device type differ between the telegrams of some heat meters.
+    return (first.identification, first.manufacturer) == (
+        second.identification,
+        second.manufacturer,
+    )
 
 
 def _is_next(before: Header | None, header: Header | None) -> bool:

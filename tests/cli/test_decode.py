@@ -390,11 +390,12 @@ def test_a_terminal_of_another_encoding_gets_escapes(program: Program) -> None:
 def test_a_folder_without_a_recording_is_status_1(program: Program, tmp_path: Path) -> None:
     (tmp_path / "deeper").mkdir()
     (tmp_path / "deeper" / "year.txt").write_text("2024")
+    (tmp_path / "deeper" / "back").symlink_to(tmp_path)
     done = program.run("decode", str(tmp_path), "-f", "json")
     assert done.status == 1
     assert done.err == f"mbus-bacnet: {tmp_path}: there is no recording in this folder\n"
     (last,) = telegrams(done.out)
-    assert (last["summary"]["files"], last["summary"]["files_passed_over"]) == (0, 1)
+    assert (last["summary"]["files"], last["summary"]["files_passed_over"]) == (0, 2)
 
 
 # Records, manufacturer data, and more in a telegram that is not here. The configuration field could

@@ -265,6 +265,7 @@ def test_a_counter_of_the_fixed_data_structure_is_in_the_meters_unit(
         (0x70, "77", "Error", "Unknown error (0x77)"),
         (0x71, "04 80", "Alarm", "04 80"),
         (0x78, "04 13 01", "Error", "byte 0: premature end of record: 041301"),
+        (0x69, "08 31 3B 02 02 02 15 02 2A", "Format", "3B31: 0202 0215 022A"),
     ],
 )
 def test_what_is_no_record_is_an_element_of_the_header(
@@ -274,6 +275,14 @@ def test_what_is_no_record_is_an_element_of_the_header(
     root = ElementTree.fromstring(to_xml([[telegram]]))
     assert [(each.tag, each.text) for each in root.iterfind("SlaveInformation/*")] == [
         (element, text)
+    ]
+
+
+def test_a_masters_command_is_an_element_of_the_header() -> None:
+    select = LongFrame(0x53, 253, 0x52, bytes.fromhex("78563412 2D2C 07 FF"))
+    root = ElementTree.fromstring(to_xml([[decode_telegram(select)]]))
+    assert [(each.tag, each.text) for each in root.iterfind("SlaveInformation/*")] == [
+        ("Command", "selection of 12345678-KAM-07-FF (CI 52)")
     ]
 
 

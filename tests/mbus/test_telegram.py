@@ -90,7 +90,6 @@ def test_an_alarm_is_no_data() -> None:
         (0x51, "data send"),
         (0x5B, "command"),
         (0x66, "response of the selected application"),
-        (0x77, "fixed data structure, most significant byte first"),
         (0x7C, "DLMS response"),
         (0x7F, "OBIS response"),
         (0x80, "transport layer without application"),
@@ -110,6 +109,11 @@ def test_another_ci_field_is_named_and_its_bytes_are_kept(ci: int, name: str) ->
     (error,) = telegram.errors
     assert error.reason == f"CI {ci:02X} ({name}) is not decoded"
     assert error.data == data
+
+
+def test_a_fixed_data_structure_of_another_length_says_which_it_wants() -> None:
+    (error,) = decode_telegram(LongFrame(8, 5, 0x77, bytes.fromhex("01 13 07"))).errors
+    assert error.reason.endswith("is not decoded: it wants 16 bytes, but there are 3")
 
 
 @pytest.mark.parametrize("ci", [0x5B, 0x68, 0x7C, 0x7E, 0x80, 0x8B, 0x9F, 0xC2])
