@@ -32,8 +32,8 @@ from bridge.mbus.control import CI_FIXED, SND_NKE, Content, HeaderKind, ci_row
 from bridge.mbus.errors import MBusError
 from bridge.mbus.fixed import FIXED_LENGTH
 from bridge.mbus.frame import LongFrame, ShortFrame
-from bridge.mbus.report import command_of
 from bridge.mbus.telegram import Telegram, decode_telegram
+from bridge.mbus.words import command_of
 
 _STDIN = "-"
 # A file of a folder that may hold telegrams by its name; another may by its content, if it is no

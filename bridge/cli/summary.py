@@ -12,8 +12,8 @@ from bridge.cli.names import counted
 from bridge.cli.recording import Problem
 from bridge.mbus.address import manufacturer_name
 from bridge.mbus.record import DataRecord
-from bridge.mbus.report import command_of, device_type_name, readable_reason
 from bridge.mbus.telegram import Telegram
+from bridge.mbus.words import command_of, device_type_name, readable_reason
 from bridge.units import Quantity
 
 _LABEL = 16  # columns

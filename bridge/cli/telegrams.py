@@ -14,24 +14,15 @@ from bridge.cli.output import Rows, out, say, write
 from bridge.cli.recording import Problem
 from bridge.cli.summary import Summary
 from bridge.mbus.address import SecondaryAddress, manufacturer_name
+from bridge.mbus.answers import to_answers
 from bridge.mbus.makers import maker_name, model_name, status_bits
 from bridge.mbus.normalized import to_xml
 from bridge.mbus.profile import Profile, unfold
-from bridge.mbus.report import (
-    CsvRow,
-    TextRow,
-    command_of,
-    device_type_name,
-    format_text,
-    is_fixed,
-    status_words,
-    to_answers,
-    to_csv_rows,
-    to_dict,
-    to_rows,
-)
+from bridge.mbus.report import CsvRow, to_csv_rows, to_dict
 from bridge.mbus.security import Security
+from bridge.mbus.table import TextRow, to_rows
 from bridge.mbus.telegram import Telegram
+from bridge.mbus.words import command_of, device_type_name, format_text, is_fixed, status_words
 
 
 class Recording(NamedTuple):

@@ -36,10 +36,10 @@ from bridge.mbus.address import SecondaryAddress, manufacturer_name
 from bridge.mbus.dif import DataField, Function
 from bridge.mbus.makers import product_name
 from bridge.mbus.record import DataRecord
-from bridge.mbus.report import command_of, format_text, is_fixed
 from bridge.mbus.telegram import ApplicationError, Telegram
 from bridge.mbus.values import PartialDate
 from bridge.mbus.vif import EXACT, exponent_of
+from bridge.mbus.words import command_of, format_text, is_fixed
 from bridge.units import Quantity, Unit
 
 _DECLARATION = '<?xml version="1.0" encoding="ISO-8859-1"?>'

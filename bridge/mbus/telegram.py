@@ -133,6 +133,11 @@ class Telegram(NamedTuple):
         return self.security not in (Security.PLAIN, Security.DECRYPTED)
 
     @property
+    def meter(self) -> SecondaryAddress | None:
+        """The meter's own address; None in a telegram that does not tell it."""
+        return None if self.header is None else self.header.address
+
+    @property
     def from_master(self) -> bool:
         """Whether a master sent it (bit 6 of the C field), as a command to a meter.
 

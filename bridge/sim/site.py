@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from bridge.mbus.address import SecondaryAddress
-from bridge.mbus.report import device_type_name
+from bridge.mbus.words import device_type_name
 from bridge.sim import models
 from bridge.sim.meter import SimulatedMeter
 from bridge.sim.models import Identity, ModelReadout

@@ -30,9 +30,9 @@ from bridge.mbus.errors import (
 )
 from bridge.mbus.frame import Ack, Frame, LongFrame, ShortFrame, encode_frame, take_frame
 from bridge.mbus.record import DataRecord
-from bridge.mbus.report import device_type_name
 from bridge.mbus.telegram import ApplicationError, Telegram, decode_telegram
 from bridge.mbus.values import PartialDate
+from bridge.mbus.words import device_type_name
 
 PROBES = Path(__file__).parent / "probes"
 

@@ -9,22 +9,10 @@ from hypothesis import strategies as st
 
 from bridge.mbus.crc import checksum
 from bridge.mbus.frame import LongFrame, take_frame
-from bridge.mbus.report import (
-    DEVICE_TYPES,
-    PlainDecimal,
-    command_of,
-    device_type_name,
-    format_text,
-    readable_value,
-    status_words,
-    to_answers,
-    to_csv_rows,
-    to_dict,
-    to_json,
-    to_rows,
-)
+from bridge.mbus.report import PlainDecimal, to_csv_rows, to_dict, to_json
+from bridge.mbus.table import to_rows
 from bridge.mbus.telegram import Telegram, decode_telegram
-from bridge.mbus.walk import decode_records
+from bridge.mbus.words import command_of, format_text
 
 
 def telegram_of(text: str) -> Telegram:
@@ -136,90 +124,10 @@ def test_a_not_unique_address_has_the_name_of_its_manufacturer() -> None:
     assert report["header"]["manufacturer"] == "KAM"
 
 
-def test_device_types_have_words() -> None:
-    assert [device_type_name(code) for code in (0x02, 0x04, 0x07, 0x16)] == [
-        "electricity",
-        "heat",
-        "water",
-        "cold water",
-    ]
-    assert device_type_name(0x7E) == "reserved"
-    assert all(0 <= code < 255 for code in DEVICE_TYPES)
-
-
-@pytest.mark.parametrize(
-    ("record", "text"),
-    [
-        ("04 06 40 B0 00 00", "45120 kWh"),
-        ("04 03 39 30 00 00", "12.345 kWh"),
-        ("04 2B 61 00 00 00", "0.097 kW"),
-        ("04 13 C8 8F 08 00", "561.096 m³"),
-        ("02 5A 6D 00", "10.9 °C"),
-        ("04 22 03 00 00 00", "3 h"),
-        ("04 22 30 00 00 00", "48 h"),
-        ("04 23 30 00 00 00", "48 d"),
-        ("02 71 5A 00", "90 min"),
-        ("05 22 00 00 48 42", "180000 s"),  # a real says nothing of the meter's own unit
-        ("01 74 20", "32 s"),
-        ("04 20 00 00 00 00", "0 s"),
-        ("02 FD 17 00 00", "0"),
-        ("02 7C 02 57 50 D4 11", "4564 PW"),
-        ("02 6C 3F 3C", "2025-12-31"),
-        ("0C 78 78 56 04 00", "00045678"),
-        ("0D 7C 02 57 50 02 42 41", "AB PW"),
-        ("0A 5A EE EE", "no value: BCD digits EEEE"),
-        ("05 5B 00 00 C0 7F", "no value: NaN"),
-    ],
-)
-def test_a_person_reads_a_value_with_a_usual_unit(record: str, text: str) -> None:
-    (decoded,) = decode_records(bytes.fromhex(record)).records
-    assert readable_value(decoded) == text
-
-
-@pytest.mark.parametrize(
-    ("record", "text"),
-    [
-        ("0C 05 20 01 00 00", "12.0 kWh"),  # the meter counts 0.1 kWh
-        ("0C 07 23 01 00 00", "1230 kWh"),
-        ("04 04 00 00 00 00", "0.00 kWh"),
-        ("04 13 C0 8F 08 00", "561.088 m³"),
-        ("04 13 E0 8F 08 00", "561.120 m³"),
-        ("05 2B 00 00 48 42", "0.05 kW"),  # a real: its zeros say nothing
-        ("05 2B 00 00 00 00", "0 kW"),
-    ],
-)
-def test_a_number_has_the_digits_that_the_meter_has_in_every_unit(record: str, text: str) -> None:
-    (decoded,) = decode_records(bytes.fromhex(record)).records
-    assert readable_value(decoded) == text
-
-
-def test_a_row_has_bytes_meaning_and_value() -> None:
-    telegram = telegram_of("78563412 2D2C 07 07 05 00 0000 D4 11 93 3C 01 00 00 00")
-    (row,) = to_rows(telegram)
-    assert row == ("D411 933C 01000000", "maximum", "3", "1", "", "volume", "backward", "0.001 m³")
-
-
-def test_what_no_record_has_is_no_column() -> None:
-    (row,) = to_rows(WATER)
-    assert (row.storage, row.tariff, row.subunit, row.modifiers) == ("", "", "", "")
-
-
 # A volume of 100.000 m3 at the end of 2025, and what was used in each of the three months after.
 PROFILE = telegram_of(
     "45331820 7452 0A 07 12 00 00008204 6C 3F3C  8C04 13 00001000  8D04 931F 08 72FE F302 A701 D100"
 )
-
-
-def test_the_values_of_a_profile_stand_below_it() -> None:
-    rows = to_rows(PROFILE)
-    assert [row.value for row in rows[1:3]] == ["100.000 m³", "4 values"]
-    assert [(row.modifiers, row.value) for row in rows[3:]] == [
-        ("2025-12-31", "100.000 m³"),
-        ("2026-01-31", "100.755 m³"),
-        ("2026-02-28", "101.178 m³"),
-        ("2026-03-31", "101.387 m³"),
-    ]
-    assert all(row.data == row.quantity == "" for row in rows[3:])
 
 
 def test_json_has_the_values_of_a_profile() -> None:
@@ -275,32 +183,6 @@ def test_a_record_tells_its_summer_time_and_its_leading_zeros() -> None:
     assert not {"summer_time", "text"} & set(volume)
 
 
-@pytest.mark.parametrize(
-    ("status", "words"),
-    [
-        (0x00, []),
-        (0x01, ["application busy"]),
-        (0x02, ["application error"]),
-        (0x03, ["abnormal condition or alarm"]),
-        (0x14, ["power low", "temporary error"]),
-        (0x88, ["permanent error", "manufacturer's bits 80"]),
-    ],
-)
-def test_the_status_byte_in_words(status: int, words: list[str]) -> None:
-    assert status_words(status) == words
-
-
-def test_the_manufacturers_bits_have_names_where_they_are_known() -> None:
-    names = {5: "valve closed", 7: "tamper"}
-    assert status_words(0xE4, names) == [
-        "power low",
-        "valve closed",
-        "tamper",
-        "manufacturer's bits 40",
-    ]
-    assert status_words(0x04, names) == ["power low"]
-
-
 # A Saia-Burgess ALE3, whose VIFEs behind FF name the phase, and whose VIF FF 13 is the tariff.
 PHASES = telegram_of("55000019 434C 16 02 05 00 0000  02FDC9FF01 DF00  01FF13 04  01FF14 00")
 
@@ -327,15 +209,6 @@ def test_what_the_makers_own_codes_mean_stands_beside_them() -> None:
     assert "own_meaning" not in unknown
 
 
-def test_what_the_makers_own_codes_mean_stands_in_brackets_in_the_table() -> None:
-    rows = [(row.quantity, row.modifiers, row.value) for row in to_rows(PHASES)]
-    assert rows == [
-        ("voltage", "manufacturer VIFE 01 (L1)", "223 V"),
-        ("manufacturer-specific (active tariff)", "manufacturer VIFE 13", "4"),
-        ("manufacturer-specific", "manufacturer VIFE 14", "0"),
-    ]
-
-
 def test_the_makers_unit_and_record_error_count_where_they_are_known() -> None:
     # An ABB B23: VIF FF 59 is the frequency in 0.01 Hz; the last VIFE is a record error.
     abb = telegram_of("78563412 4204 20 02 05 00 0000  02FFD900 8C13  02FFD915 0000")
@@ -346,57 +219,6 @@ def test_the_makers_unit_and_record_error_count_where_they_are_known() -> None:
         "Hz",
     )
     assert missing["own_meaning"]["invalid"] == "no data available"
-
-
-def test_the_status_of_the_fixed_data_structure_has_other_bits() -> None:
-    assert status_words(0x07, fixed=True) == [
-        "binary counters",
-        "stored at a fixed date",
-        "power low",
-    ]
-
-
-def test_telegrams_of_one_answer_stand_together() -> None:
-    first = telegram_of("78563412 2D2C 07 07 05 00 0000 0413 01000000 1F")
-    next_one = telegram_of("78563412 2D2C 07 07 06 00 0000 4413 01000000 1F")
-    last = telegram_of("78563412 2D2C 07 07 06 00 0000 0413 02000000")
-    other = telegram_of("79563412 2D2C 07 07 06 00 0000 0413 02000000")
-    assert to_answers([]) == []
-    assert to_answers([first, next_one, last, last]) == [[first, next_one, last], [last]]
-    assert to_answers([first, other]) == [[first], [other]]
-    moved = last._replace(address=2)
-    assert to_answers([first, moved]) == [[first], [moved]]
-    nameless = decode_telegram(LongFrame(8, 1, 0x78, bytes.fromhex("0413 02000000")))
-    assert to_answers([first, nameless, last]) == [[first, nameless], [last]]
-    busy = decode_telegram(LongFrame(8, 1, 0x70, b"\x08"))
-    assert to_answers([first, busy]) == [[first], [busy]]
-
-
-@pytest.mark.parametrize(
-    ("access", "answers"), [("FF", 1), ("00", 1), ("01", 2), ("FE", 2), ("7F", 2)]
-)
-def test_the_access_number_stays_in_an_answer_or_is_one_more(access: str, answers: int) -> None:
-    first = telegram_of("78563412 2D2C 07 07 FF 00 0000 0413 01000000 1F")
-    last = telegram_of(f"78563412 2D2C 07 07 {access} 00 0000 4413 02000000")
-    assert len(to_answers([first, last])) == answers
-
-
-def test_a_first_telegram_recorded_again_and_again_is_many_answers() -> None:
-    same = [telegram_of(f"78563412 2D2C 07 07 {n:02X} 00 0000 0413 01000000 1F") for n in range(9)]
-    assert to_answers(same) == [[each] for each in same]
-    days = [telegram_of(f"78563412 2D2C 07 07 {n:02X} 00 0000 0413 {n:08X} 1F") for n in range(9)]
-    assert to_answers(days) == [[each] for each in days]
-    empty = [telegram_of("78563412 2D2C 07 07 05 00 0000 1F")] * 3
-    assert to_answers(empty) == [[each] for each in empty]
-
-
-def test_an_answer_has_16_telegrams_at_most() -> None:
-    pages = [
-        telegram_of(f"78563412 2D2C 07 07 {n:02X} 00 0000 84{n % 16:02X}13 01000000 1F")
-        for n in range(20)
-    ]
-    # Storage numbers come again after 16.
-    assert [len(answer) for answer in to_answers(pages)] == [16, 4]
 
 
 def test_a_masters_command_is_named_and_is_no_error() -> None:
@@ -459,11 +281,6 @@ def test_whatever_a_telegram_holds_can_be_told(records: bytes) -> None:
     for record, entry in zip(telegram.records, report["records"], strict=True):
         if isinstance(record.value, Decimal):
             assert entry["value"] == record.value
-
-
-def test_the_longest_duration_is_told_without_rounding() -> None:
-    (record,) = decode_records(b"\x0d\x23\xf6" + b"\xff" * 63 + b"\x7f").records
-    assert readable_value(record) == f"{2**511 - 1} d"
 
 
 def test_a_whole_frame_from_the_bus_becomes_json() -> None:
