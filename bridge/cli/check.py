@@ -55,7 +55,7 @@ def check(config: Config, format: FormatOption = Format.TEXT) -> None:
         )
         return
     _show_objects(objects)
-    _show_open_meters(site, objects)
+    _show_open_meters(site, objects, ledger)
     for name, bus in site.buses.items():
         out.print(
             f"bus {name}: {counted(len(bus.meters), 'meter')}, "
@@ -80,8 +80,8 @@ def _show_objects(objects: list[PlannedObject]) -> None:
     rows.show()
 
 
-def _show_open_meters(site: Site, objects: list[PlannedObject]) -> None:
-    """Say which meters will tell their points by themselves."""
+def _show_open_meters(site: Site, objects: list[PlannedObject], ledger: Ledger) -> None:
+    """Say which meters will tell their points by themselves, and which have told none."""
     own = {ANSWERING, LAST_READ, SECONDARY_ADDRESS}
     known = {each.point.meter for each in objects if each.point.name.split(".")[-1] not in own}
     waiting = [
@@ -90,8 +90,11 @@ def _show_open_meters(site: Site, objects: list[PlannedObject]) -> None:
         for name, meter in bus.meters.items()
         if isinstance(meter.points, str) and name not in known
     ]
-    if waiting:
-        out.print(f"points found in the first answer: {', '.join(waiting)}")
+    silent = [name for name in waiting if ledger.sent(name) is None]
+    if silent:
+        out.print(f"points found in the first answer: {', '.join(silent)}")
+    if told := [name for name in waiting if name not in silent]:
+        out.print(f"no points found in the answers: {', '.join(told)}")
 
 
 def _bus_as_json(name: str, bus: Bus) -> dict[str, Any]:

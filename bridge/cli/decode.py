@@ -24,16 +24,14 @@ from bridge.cli.recording import (
     text_of,
 )
 from bridge.cli.summary import Summary
-from bridge.cli.telegrams import Recording, show, with_note_of_key
+from bridge.cli.telegrams import Recording, is_decoded, show, with_note_of_key
 from bridge.errors import BridgeError
 from bridge.mbus.address import SecondaryAddress, encode_secondary, parse_address
 from bridge.mbus.compact import Formats
-from bridge.mbus.control import CI_FIXED, SND_NKE, Content, HeaderKind, ci_row
+from bridge.mbus.control import SND_NKE, Content, HeaderKind, ci_row
 from bridge.mbus.errors import MBusError
-from bridge.mbus.fixed import FIXED_LENGTH
 from bridge.mbus.frame import LongFrame, ShortFrame
 from bridge.mbus.telegram import Telegram, decode_telegram
-from bridge.mbus.words import command_of
 
 _STDIN = "-"
 # A file of a folder that may hold telegrams by its name; another may by its content, if it is no
@@ -124,7 +122,7 @@ def decode(
         recordings.append(Recording(telegrams, source.name if named else "", problems))
     decoder.decode_again()
     for recording in recordings:
-        if recording.problems or not all(map(_is_decoded, recording.telegrams)):
+        if recording.problems or not all(map(is_decoded, recording.telegrams)):
             status = max(status, 1)
         summary.add(recording.telegrams, recording.problems)
     for folder in folders:
@@ -145,16 +143,6 @@ def _meter(text: str | None) -> SecondaryAddress | None:
             f"--meter {text}: the whole secondary address is needed, like 12345678-KAM-1B-04"
         )
     return address
-
-
-def _is_decoded(telegram: Telegram) -> bool:
-    """Whether all of it was read. An application error and an alarm are what the meter says."""
-    return (
-        not telegram.errors
-        or telegram.application_error is not None
-        or telegram.alarm is not None
-        or command_of(telegram) is not None
-    )
 
 
 def _sources(what: list[str], summary: Summary) -> Iterator[Source]:
@@ -268,7 +256,7 @@ class _Decoder:
                     try:
                         telegram = self._decode(frame, place)
                     except MBusError as error:
-                        reason = f"{error}{_else_fixed(frame)}"
+                        reason = str(error)
                         problems.append(Problem(reason, piece.offset, piece.data, reason))
                         continue
                     if _is_unread_compact(telegram):
@@ -321,11 +309,6 @@ class _Decoder:
 
 
 _OF_FORMATS = (Content.RECORDS, Content.COMPACT, Content.FORMAT)
-
-
-def _else_fixed(frame: LongFrame) -> str:
-    """CI 73 is that of two structures, which only the length tells apart."""
-    return f"; a fixed data structure has {FIXED_LENGTH}" if frame.ci == CI_FIXED else ""
 
 
 def _is_unread_compact(telegram: Telegram) -> bool:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+import typer
+
 from bridge.cli.options import (
     Address,
     Baudrate,
@@ -16,7 +18,7 @@ from bridge.cli.options import (
     Timeout,
     key_of,
 )
-from bridge.cli.telegrams import Recording, show, with_note_of_key
+from bridge.cli.telegrams import Recording, is_decoded, show, with_note_of_key
 from bridge.config.values import Parity
 from bridge.errors import BridgeError
 from bridge.mbus.address import SecondaryAddress, parse_address
@@ -34,7 +36,8 @@ _REMEDIES = {
     Trouble.NO_ANSWER: "check its address, {line}, and that it is connected; slow meters need "
     "--timeout, slow gateways --latency",
     Trouble.DAMAGED: "check {line}, the wiring, and whether two meters share this address",
-    Trouble.FOREIGN_METER: "read it by its own secondary address",
+    Trouble.FOREIGN_METER: "the meter asked for was exchanged, or is "
+    "not alone at this address: read each by its own secondary address",
     Trouble.BUSY: "try again later: battery meters answer only so often",
     Trouble.APPLICATION_ERROR: "try again; if it stays so, the meter may need to be reset",
 }
@@ -59,6 +62,8 @@ def read(
 ) -> None:
     """Read one meter and show every telegram of its answer.
 
+    Ends with status 1 where nobody answers, or something in the answer cannot be decoded.
+
     Examples:
 
       mbus-bacnet read /dev/ttyUSB0 1
@@ -82,11 +87,15 @@ def read(
     if isinstance(end, Failed):
         line = _LINE_OF_A_GATEWAY if port.startswith("tcp://") else _LINE
         remedy = _REMEDIES[end.trouble].format(line=line)
+        if isinstance(meter, SecondaryAddress) and meter.is_wildcard:
+            remedy = f"if several meters fit this address, write more of its digits; {remedy}"
         raise ReadError(f"{address} on {transport.name}: {end.detail}; {remedy}")
     telegrams = end.telegrams
     if meter_key is not None:
         telegrams = tuple(map(with_note_of_key, telegrams))
     show([Recording(telegrams, is_answer=True)], format)
+    if not all(map(is_decoded, telegrams)):
+        raise typer.Exit(1)
 
 
 async def _read(

@@ -130,11 +130,14 @@ def _say_what_runs(site: Site, *, demo: bool) -> None:
 
 
 def _say_first_round(bridge: Bridge, first: FirstRound) -> None:
-    total = first.answered + len(first.failed)
+    answered = first.answered + len(first.without_data)
+    total = answered + len(first.failed)
     say(
-        f"First round complete: {first.answered} of {counted(total, 'meter')} answered, "
+        f"First round complete: {answered} of {counted(total, 'meter')} answered, "
         f"{counted(len(bridge.store.points), 'object')}."
     )
+    if first.without_data:
+        say(f"Answered without data: {', '.join(first.without_data)}.")
     if first.failed:
         say(f"Without an answer: {', '.join(first.failed)}.")
     faults = bridge.faults()

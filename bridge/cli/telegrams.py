@@ -77,6 +77,20 @@ def show(
             say(line)
     if any(telegram.security is Security.NO_KEY for telegram in telegrams):
         say("This meter encrypts: name the file with its key, --key FILE.")
+    if any(telegram.security is Security.NO_ADDRESS for telegram in telegrams):
+        say("Whose telegram it is belongs to the key here: name the meter, --meter ADDRESS.")
+    if any(telegram.security is Security.WRONG_KEY for telegram in telegrams):
+        say("Is it the key of this meter? Compare it with the supplier's list.")
+
+
+def is_decoded(telegram: Telegram) -> bool:
+    """Whether all of it was read. An application error and an alarm are what the meter says."""
+    return (
+        not telegram.errors
+        or telegram.application_error is not None
+        or telegram.alarm is not None
+        or command_of(telegram) is not None
+    )
 
 
 def with_note_of_key(telegram: Telegram) -> Telegram:

@@ -261,7 +261,9 @@ class Readout:
     def _unanswered(self, outcome: Outcome) -> Failed:
         if isinstance(outcome, Damaged):
             if outcome.foreign is not None:
-                return self._fail(Trouble.FOREIGN_METER, f"{outcome.foreign} answers instead")
+                return self._fail(
+                    Trouble.FOREIGN_METER, f"another meter answers: {outcome.foreign}"
+                )
             kinds = ", ".join(f"{kind} {count}×" for kind, count in outcome.kinds)
             return self._fail(Trouble.DAMAGED, f"what came was no answer: {kinds}")
         # A SND_NKE that nobody answered was a try as well.

@@ -158,7 +158,7 @@ def _record(record: DataRecord, address: SecondaryAddress | None) -> dict[str, A
         "tariff": record.tariff,
         "subunit": record.subunit,
         "quantity": str(record.quantity),
-        "unit": record.unit_text or str(record.unit),
+        "unit": _unit(record),
         "value": plain_value(record.value),
         "modifiers": list(record.modifiers),
         "invalid": record.invalid,
@@ -177,6 +177,11 @@ def _record(record: DataRecord, address: SecondaryAddress | None) -> dict[str, A
             "source": own.source,
         }
     return report
+
+
+def _unit(record: DataRecord) -> str:
+    # The bytes of a profile or a container are no number of anything.
+    return "" if isinstance(record.value, bytes) else record.unit_text or str(record.unit)
 
 
 def plain_value(value: Value) -> PlainDecimal | str | None:
@@ -251,8 +256,9 @@ def to_csv_rows(
             record.subunit,
             str(record.quantity),
             "; ".join(record.modifiers),
-            _exact(record.value),
-            record.unit_text or str(record.unit),
+            # Bytes stand among the data already; as a value, digits of hex look like a number.
+            "" if isinstance(record.value, bytes) else _exact(record.value),
+            _unit(record),
             record.invalid or "",
             "",
         )
@@ -262,6 +268,7 @@ def to_csv_rows(
                 data="",
                 storage=record.storage if entry.register is None else entry.register,
                 value=_exact(entry.value),
+                unit=record.unit_text or str(record.unit),
                 invalid=entry.invalid or "",
                 time="" if entry.time is None else entry.time.isoformat(),
             )

@@ -71,6 +71,7 @@ class Security(Enum):
     WRONG_KEY = "the key does not fit"
     DAMAGED = "decrypted, but what comes out is no telegram"
     NOT_AUTHENTIC = "the authentication code does not fit"
+    NO_ADDRESS = "encrypted with the meter's address, which the telegram does not tell"
     TRUNCATED = "fewer encrypted bytes than the telegram says"
     UNSUPPORTED = "a method that is not supported"
 
@@ -217,8 +218,7 @@ def _open_mode_5(
     if key is None:
         return Opened(Security.NO_KEY, name, reason=_NO_KEY, doubt=doubt)
     if address is None:
-        reason = "encrypted with the meter's address, which a short header does not tell"
-        return Opened(Security.UNSUPPORTED, name, reason=reason)
+        return Opened(Security.NO_ADDRESS, name, reason=Security.NO_ADDRESS.value)
     plain = _decrypt(key, initial_vector(address, access_number), data[offset:end])
     return _checked(name, data, offset, end, plain)._replace(doubt=doubt)
 
@@ -257,11 +257,11 @@ def _open_mode_7(
         return Opened(Security.PLAIN, data=data, offset=start, counter=counter)
     if key is None:
         return Opened(Security.NO_KEY, name, reason=_NO_KEY)
-    if extension & _KDF != _KDF_A or counter is None or address is None:
-        missing = (
-            "the address" if address is None else "the message counter" if counter is None else ""
-        )
-        reason = f"{missing} is missing" if missing else "another key derivation than KDF-A"
+    if address is None:
+        return Opened(Security.NO_ADDRESS, name, reason=Security.NO_ADDRESS.value)
+    if extension & _KDF != _KDF_A or counter is None:
+        missing = "the message counter is missing"
+        reason = missing if counter is None else "another key derivation than KDF-A"
         return Opened(Security.UNSUPPORTED, name, reason=reason)
     derived = derive_key(key, _DERIVE_ENCRYPTION, counter, address[:4])
     plain = _decrypt(derived, bytes(BLOCK), data[start:end])

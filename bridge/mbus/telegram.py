@@ -266,8 +266,11 @@ def _decode(
     if frame.control & DIRECTION and frame.control & FUNCTION in _MASTERS_FUNCTIONS:
         return _named(frame, row, "of a master, ")
     if row.content is not Content.RECORDS:
-        if len(data) == FIXED_LENGTH and frame.ci in (CI_FIXED, CI_REVERSED_FIXED):
-            return _decode_fixed(frame)
+        if frame.ci in (CI_FIXED, CI_REVERSED_FIXED):
+            if len(data) == FIXED_LENGTH:
+                return _decode_fixed(frame)
+            if len(data) < FIXED_LENGTH and frame.ci == CI_FIXED:  # a compact frame is longer, too
+                return _unread_fixed(frame)
         if row.content is Content.REVERSED:
             return _decode_reversed(frame)
         if row.content not in _CONTENTS:
@@ -284,7 +287,10 @@ def _decode(
     if opened.data is not None:
         has_code = opened.encryption == "mode 7" or (afl is not None and afl.mac is not None)
         unchecked = has_code and not opened.authentic
-        notes = ("authentication code not checked",) if unchecked else ()
+        notes: tuple[str, ...] = ("authentication code not checked",) if unchecked else ()
+        if opened.security is Security.DECRYPTED and header.address is None:
+            # Of a wrong address only the maker would show: the rest garbles the first record.
+            notes += ("decrypted with an address that the telegram does not confirm",)
         telegram = _decode_content(frame, header, opened, formats, notes)
         if _is_garbled(telegram, opened):
             return _unread(frame, header, offset, _damaged(opened))
@@ -319,8 +325,18 @@ def _named(frame: LongFrame, row: CiRow, whose: str = "") -> Telegram:
     header = decode_header(frame.data, row.header) if whole else None
     reason = f"{whose}CI {frame.ci:02X} ({row.name}) is not decoded"
     if frame.ci == CI_REVERSED_FIXED and not whose:
-        reason += f": it wants {FIXED_LENGTH} bytes, but there are {len(frame.data)}"
+        reason += f": {_wanted(frame)}"
     return _unread(frame, header, 0, Opened(Security.PLAIN, reason=reason))
+
+
+def _unread_fixed(frame: LongFrame) -> Telegram:
+    """What is too short for the fixed data structure has no header that one could believe."""
+    reason = f"CI {frame.ci:02X} (fixed data structure) is not decoded: {_wanted(frame)}"
+    return _unread(frame, None, 0, Opened(Security.PLAIN, reason=reason), unreadable=True)
+
+
+def _wanted(frame: LongFrame) -> str:
+    return f"it wants {FIXED_LENGTH} bytes, but there are {len(frame.data)}"
 
 
 def _unread(

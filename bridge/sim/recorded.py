@@ -9,7 +9,7 @@ from pathlib import Path
 from bridge.mbus.address import SecondaryAddress, decode_secondary
 from bridge.mbus.control import CI_FIXED, CI_RESPONSE_LONG, DIRECTION, LAST_ADDRESS
 from bridge.mbus.errors import FrameError
-from bridge.mbus.frame import LongFrame, take_frame
+from bridge.mbus.frame import LongFrame, encode_frame, take_frame
 from bridge.sim.errors import SimError
 from bridge.sim.meter import Content, Quirks, SimulatedMeter
 
@@ -44,7 +44,10 @@ def parse_recording(text: str) -> tuple[LongFrame, ...]:
         if frame is None:
             raise SimError(f"frame {len(frames) + 1} is not whole: {len(left)} bytes")
         if not isinstance(frame, LongFrame) or frame.control & DIRECTION:
-            raise SimError(f"frame {len(frames) + 1} is no telegram of a meter: {frame}")
+            raise SimError(
+                f"frame {len(frames) + 1} is no telegram of a meter, but a "
+                f"master's or an acknowledgement: {encode_frame(frame).hex(' ').upper()}"
+            )
         frames.append(frame)
     if not frames:
         raise SimError("there is nothing in it")

@@ -106,6 +106,18 @@ def test_ten_mistakes_are_ten_lines_each_with_its_place(program: Program, tmp_pa
     assert [each.name for each in tmp_path.iterdir()] == ["site.yaml"]
 
 
+def test_a_meter_that_answered_without_any_record_is_not_waited_for(
+    program: Program, site: Path
+) -> None:
+    (site.parent / "site.state").mkdir()
+    ledger = Ledger(site.parent / "site.state" / "ledger.sqlite")
+    ledger.keep_sent("main-water", to_json([]))
+    ledger.close()
+    done = program.run("check", "site.yaml", cwd=site.parent)
+    assert "points found in the first answer" not in done.out
+    assert "\nno points found in the answers: main-water\n" in done.out
+
+
 def test_what_a_meter_sent_before_shows_the_record_of_each_point(
     program: Program, site: Path
 ) -> None:

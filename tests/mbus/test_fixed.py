@@ -132,10 +132,14 @@ def test_the_table_has_all_64_units_and_none_twice() -> None:
         spread((Row(0x02, 0x0A, Quantity.ENERGY), Row(0x05, 0x05, Quantity.POWER)))
 
 
-def test_ci_73_with_another_length_is_a_compact_frame_and_no_counters() -> None:
+def test_ci_73_with_fewer_bytes_is_no_compact_frame_and_has_no_header_to_believe() -> None:
     telegram = telegram_of("68121268080173939291901000056931650000690000" + "3F16")
     assert telegram.records == ()
-    assert telegram.errors[0].reason.startswith("a compact frame of 3 bytes")
+    assert telegram.header is None
+    assert telegram.unreadable
+    assert telegram.errors[0].reason == (
+        "CI 73 (fixed data structure) is not decoded: it wants 16 bytes, but there are 15"
+    )
 
 
 def test_most_significant_byte_first_the_counters_are_the_same() -> None:

@@ -222,7 +222,7 @@ def test_all_telegrams_must_be_of_one_meter() -> None:
     script = Script((NKE_8, E5), (REQ_8_FCB_1, HEAT_1), *[(REQ_8_FCB_0, other)] * 3)
     end = failed(script.play())
     assert end.trouble is Trouble.FOREIGN_METER
-    assert end.detail == "after 1 telegram: 61234599-TST-08-04 answers instead"
+    assert end.detail == "after 1 telegram: another meter answers: 61234599-TST-08-04"
 
 
 def test_the_version_may_differ_between_telegrams() -> None:
@@ -251,7 +251,7 @@ def test_a_meter_that_was_not_selected_is_a_foreign_one() -> None:
     script = Script((SELECT_HEAT, E5), *[(REQ_253_FCB_1, other)] * 3)
     end = failed(script.play(HEAT))
     assert end.trouble is Trouble.FOREIGN_METER
-    assert end.detail == "61234599-TST-08-04 answers instead"
+    assert end.detail == "another meter answers: 61234599-TST-08-04"
 
 
 def test_an_e5_in_place_of_a_telegram_says_that_the_meter_has_nothing() -> None:

@@ -163,9 +163,11 @@ def test_csv_has_a_line_for_each_record_and_each_value_of_a_profile() -> None:
         "invalid": "",
         "time": "",
     }
-    assert rows[2].value == "72FEF302A701D100"
-    assert rows[6]._replace(data=rows[2].data, value="", time="") == rows[2]._replace(value="")
-    assert (rows[6].data, rows[6].value, rows[6].time) == ("", "101.387", "2026-03-31")
+    # The bytes of the profile are among the data; no spreadsheet shall take them for a number.
+    assert (rows[2].data, rows[2].value, rows[2].unit) == ("0872FEF302A701D100", "", "")
+    assert rows[6]._replace(data=rows[2].data, value="", unit="", time="") == rows[2]
+    assert (rows[6].data, rows[6].value, rows[6].unit) == ("", "101.387", "m3")
+    assert rows[6].time == "2026-03-31"
 
 
 def test_csv_says_why_there_is_no_value() -> None:
