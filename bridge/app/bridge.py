@@ -49,6 +49,9 @@ _FAULTS = {
     FailureKind.INTERNAL: Fault.INTERNAL,
 }
 
+# The meter answered all the same.
+_WITHOUT_DATA = {FailureKind.BUSY, FailureKind.APPLICATION_ERROR, FailureKind.UNREADABLE}
+
 
 class StateError(BridgeError):
     """The folder for what must survive a restart cannot be used."""
@@ -56,10 +59,14 @@ class StateError(BridgeError):
 
 @dataclass
 class FirstRound:
-    """Which meters were heard of since the start, for the message that says so."""
+    """Which meters were heard of since the start, for the message that says so.
+
+    ``answered`` counts those that answered with data.
+    """
 
     waiting: set[str]
     answered: int = 0
+    without_data: list[str] = field(default_factory=list)  # answered, and said no values
     failed: list[str] = field(default_factory=list)
 
 
@@ -167,7 +174,7 @@ class Bridge:
         bus, _ = self._places[meter]
         self._connected_at.pop(bus, None)
         self._held.discard(bus)
-        self._heard_of(meter, answered=True)
+        self._heard_of(meter, None)
 
     def meter_failed(self, meter: str, failure: Failure, at: float) -> None:
         if failure.kind is FailureKind.BUSY:
@@ -176,7 +183,7 @@ class Bridge:
             self._meters[meter].busy(at)
         else:
             self._meters[meter].failed(_FAULTS[failure.kind], at)
-        self._heard_of(meter, answered=False)
+        self._heard_of(meter, failure.kind)
 
     def segment_changed(self, segment: str, connected: bool, detail: str) -> None:
         """The segment has logged it; its meters hear of it one by one, when their turn comes."""
@@ -226,13 +233,15 @@ class Bridge:
             identity,
         )
 
-    def _heard_of(self, meter: str, *, answered: bool) -> None:
+    def _heard_of(self, meter: str, failure: FailureKind | None) -> None:
         first = self._first_round
         if meter not in first.waiting:
             return
         first.waiting.discard(meter)
-        if answered:
+        if failure is None:
             first.answered += 1
+        elif failure in _WITHOUT_DATA:
+            first.without_data.append(meter)
         else:
             first.failed.append(meter)
         if not first.waiting and self.on_first_round is not None:

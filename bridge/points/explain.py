@@ -5,17 +5,23 @@ Each says what is wrong, which records come into question, and what to write ins
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from bridge.mbus.dif import Function
-from bridge.points.known import Known, block_of
+from bridge.mbus.profile import FORWARD, INVERSE, REGISTERS
+from bridge.points.known import Identity, Known, block_of, bytes_of, imagine
 from bridge.points.reading import Fault
 from bridge.points.select import Selector, Settled
 from bridge.units import NO_UNITS, OFFERED, Quantity, Unit, convertible, default_unit, usual_unit
 
 # How many records a message names.
 _SHOWN = 4
+
+# The keys that say what a value is. Without them a maximum would be a present value, and a limit
+# the value that it limits.
+_NATURE = ("function", "modifiers")
 
 METER = "this meter"
 
@@ -37,6 +43,7 @@ def explain(
     sent: Sequence[Known],
     *,
     meter: str = METER,
+    undecoded: str = "",
 ) -> Doubt:
     """Why no record feeds a point: `Fault.RECORD_MISSING` or `Fault.AMBIGUOUS`.
 
@@ -46,10 +53,19 @@ def explain(
         settled: what fed it before, if anything did.
         sent: the records of the answer.
         meter: whose records they are, in words.
+        undecoded: what of the answer could not be decoded, in words: a record that is missing may
+            be in there.
     """
     if fault is Fault.AMBIGUOUS:
         return _ambiguous(selector, settled, sent, meter)
-    return _missing(selector, settled, sent, meter)
+    doubt, change = _missing(selector, settled, sent, meter)
+    if not undecoded:
+        return doubt
+    perhaps = f"perhaps it is in what could not be decoded: {undecoded}"
+    # What fed a point for long is hardly another one now.
+    return Doubt(
+        doubt.message, f"{perhaps}; or {change}" if change and settled is None else perhaps
+    )
 
 
 def _ambiguous(
@@ -91,22 +107,24 @@ def _difference(fitting: Sequence[Known]) -> str:
 
 def _missing(
     selector: Selector, settled: Settled | None, sent: Sequence[Known], meter: str
-) -> Doubt:
+) -> tuple[Doubt, str]:
+    """The doubt, and what of its remedy is to be written for the closest record, if anything."""
     if settled is not None:
         what = f"{meter} no longer sends {settled.key}, which fed it"
     elif selector.key is not None:
         what = f"{meter} sends no record {selector.key}"
     elif selector.ordinal is not None and any(selector.fits(known) for known in sent):
         fitting = [known for known in sent if selector.fits(known)]
+        change = f"write {_choice(fitting)} in place of ordinal"
         return Doubt(
             f"names the record number {selector.ordinal} of those that fit, and {meter} sends "
             f"{len(fitting)}: {_listed(fitting)}",
-            f"write {_choice(fitting)} in place of ordinal",
-        )
+            change,
+        ), change
     else:
         what = f"names no record of {meter}"
     if not sent:
-        return Doubt(f"{what}: it sends none at all", "see with `read` what it says")
+        return Doubt(f"{what}: it sends none at all", "see with `read` what it says"), ""
     near = _nearest(selector, settled, sent)
     if not near:
         quantities = list(dict.fromkeys(known.identity.quantity.value for known in sent))
@@ -114,12 +132,19 @@ def _missing(
         return Doubt(
             f"{what}; it sends {', '.join(quantities[: 2 * _SHOWN])}{more}",
             "name one of its records, or remove the point",
-        )
+        ), ""
     best = near[0]
-    return Doubt(
-        f"{what}; the closest {'is' if len(near) == 1 else 'are'} {_listed(near)}",
-        f"{_change(selector, best)} if {best.key} is meant, or remove the point",
-    )
+    message = f"{what}; the closest {'is' if len(near) == 1 else 'are'} {_listed(near)}"
+    if any(key in _usual(_differing(_wanted(selector), best)) for key in _NATURE):
+        return Doubt(message, "name one of its records, or remove the point"), ""
+    change = f"{_change(selector, best)} if {best.key} is meant"
+    return Doubt(message, f"{change}, or remove the point"), change
+
+
+def _wanted(selector: Selector) -> Selector:
+    """The selector in words: a key says them by its DIB and VIB."""
+    record = None if selector.key is None else imagine(bytes_of(selector.key))
+    return selector if record is None else Selector.of(Identity.of(record))
 
 
 def _nearest(selector: Selector, settled: Settled | None, sent: Sequence[Known]) -> list[Known]:
@@ -129,14 +154,17 @@ def _nearest(selector: Selector, settled: Settled | None, sent: Sequence[Known])
     key = selector.key or (settled.key if settled is not None else None)
     if quantity is None and key is not None:
         vib = Known(key, sent[0].identity, Unit.NONE, None).vib
-    near: list[tuple[int, int, Known]] = []
+    wanted = _wanted(selector)
+    near: list[tuple[int, int, int, Known]] = []
     for place, known in enumerate(sent):
         if (quantity is not None and known.identity.quantity is quantity) or (
             # The VIF but for its power of ten, where the table has such: EN 13757-3, table 10.
             quantity is None and vib is not None and known.vib[:1] == vib[:1]
         ):
-            near.append((len(_differing(selector, known)), place, known))
-    return [known for _, _, known in sorted(near, key=lambda each: each[:2])][:_SHOWN]
+            differing = _differing(wanted, known)
+            other_nature = sum(key in differing for key in _NATURE)
+            near.append((other_nature, len(differing), place, known))
+    return [known for *_, known in sorted(near, key=lambda each: each[:3])][:_SHOWN]
 
 
 def _differing(selector: Selector, known: Known) -> dict[str, str]:
@@ -166,12 +194,17 @@ def _change(selector: Selector, known: Known) -> str:
     differing = _differing(selector, known)
     if selector.key is not None or not differing:
         return f"write record: {known.key}"
-    usual = ("0", "[]", Function.INSTANTANEOUS.value)
-    write = [f"{key}: {value}" for key, value in differing.items() if value not in usual]
-    remove = [key for key, value in differing.items() if value in usual]
+    remove = _usual(differing)
+    write = [f"{key}: {value}" for key, value in differing.items() if key not in remove]
     parts = [f"write {', '.join(write)}"] if write else []
     parts += [f"remove {', '.join(remove)}"] if remove else []
     return " and ".join(parts)
+
+
+def _usual(differing: Mapping[str, str]) -> list[str]:
+    """The keys whose value would be the usual one, which is written by leaving the key out."""
+    usual = ("0", "[]", Function.INSTANTANEOUS.value)
+    return [key for key, value in differing.items() if value in usual]
 
 
 def _listed(known: Sequence[Known]) -> str:
@@ -229,10 +262,26 @@ def wrong_unit(known: Known, offered: str) -> Doubt:
     )
 
 
-def wrong_kind(known: Known, kind: str) -> Doubt:
-    """A record that holds another kind of value than the point has."""
+def wrong_kind(known: Known, kind: str, sent: Sequence[Known] = ()) -> Doubt:
+    """A record that holds another kind of value than the point has; ``sent`` is all there are."""
+    if known.kind is None:
+        base = _base(known, kind, sent)
+        return Doubt(
+            f"its record {_described(known)} holds a row of bytes: a profile or a container cannot "
+            "be a point",
+            f"write record: {base.key} for {_described(base)}"
+            if base is not None
+            else "name another record, or remove the point",
+        )
     return Doubt(
-        f"its record {_described(known)} holds a {known.kind or 'row of bytes'}, and the point is "
-        f"made for a {kind}",
+        f"its record {_described(known)} holds a {known.kind}, and the point is made for a {kind}",
         f"write record: {known.key} in place of what names it, or name another record",
     )
+
+
+def _base(known: Known, kind: str, sent: Sequence[Known]) -> Known | None:
+    """The record with the value that a profile belongs to, if the meter sends it."""
+    profiles = {FORWARD, INVERSE, REGISTERS}
+    modifiers = tuple(each for each in known.identity.modifiers if each not in profiles)
+    wanted = replace(known.identity, modifiers=modifiers)
+    return next((each for each in sent if each.identity == wanted and each.kind == kind), None)

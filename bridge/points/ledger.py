@@ -8,8 +8,8 @@ hold them, and the meter may come back.
 
 Points that nobody wrote down are made from a meter's first answer. They are remembered too, so that
 a meter which is silent when the bridge starts again is a meter in fault, not one without objects.
-Beside them stands which record feeds each point, and which records each meter sent when they last
-changed, for `check`.
+Beside them stands which record feeds each point, which records each meter sent when they last
+changed, for `check`, and by which address each meter answered, to tell another in its place.
 """
 
 from __future__ import annotations
@@ -42,8 +42,9 @@ _REMEDIES = {
 }
 
 
-# The file's PRAGMA user_version. 0 is a file without the tables `fed` and `sent`.
-VERSION = 1
+# The file's PRAGMA user_version. 0 is a file without the tables `fed` and `sent`, 1 is one without
+# `answered`.
+VERSION = 2
 
 _TABLES = (
     "CREATE TABLE IF NOT EXISTS objects ("
@@ -58,6 +59,8 @@ _TABLES = (
     " PRIMARY KEY (meter, name)) STRICT",
     "CREATE TABLE IF NOT EXISTS sent ("
     " meter TEXT PRIMARY KEY NOT NULL, records TEXT NOT NULL) STRICT",
+    "CREATE TABLE IF NOT EXISTS answered ("
+    " meter TEXT PRIMARY KEY NOT NULL, address TEXT NOT NULL) STRICT",
 )
 # Version 0 counted equal records there; a key counts its own.
 _FROM_VERSION_0 = "DELETE FROM found WHERE meter LIKE '%:counts'"
@@ -300,6 +303,23 @@ class Ledger:
         """What `keep_sent` last kept of a meter, or None."""
         row = self._connection.execute(
             "SELECT records FROM sent WHERE meter = ?", (meter,)
+        ).fetchone()
+        return None if row is None else str(row[0])
+
+    def keep_identity(self, meter: str, address: str) -> None:
+        """Keep the secondary address by which a meter answers.
+
+        Raises:
+            LedgerError: the file cannot be written.
+        """
+        self._write(
+            "INSERT OR REPLACE INTO answered (meter, address) VALUES (?, ?)", (meter, address)
+        )
+
+    def identity(self, meter: str) -> str | None:
+        """What `keep_identity` last kept of a meter, or None."""
+        row = self._connection.execute(
+            "SELECT address FROM answered WHERE meter = ?", (meter,)
         ).fetchone()
         return None if row is None else str(row[0])
 

@@ -12,10 +12,12 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from enum import Enum, auto
 from typing import NamedTuple
 
-from bridge.mbus.address import SecondaryAddress
+from bridge.mbus.address import SecondaryAddress, parse_secondary
 from bridge.mbus.dif import Function
+from bridge.mbus.errors import AddressError
 from bridge.mbus.header import PERMANENT_ERROR
 from bridge.mbus.record import DataRecord, RecordHeader
 from bridge.mbus.security import Security
@@ -59,6 +61,9 @@ SECONDARY_ADDRESS = "secondary-address"
 _TO_BE_CONFIGURED = frozenset(
     {Fault.RECORD_MISSING, Fault.AMBIGUOUS, Fault.WRONG_UNIT, Fault.WRONG_KIND}
 )
+
+# So many bytes of what cannot be decoded are shown.
+_BYTES_SHOWN = 16
 
 # Of so many points in one answer the log tells what is wrong; the others it names.
 _TOLD_IN_FULL = 3
@@ -141,6 +146,13 @@ class _Fed:
         return hold(self.settled, self.plan.selector, sent)
 
 
+class _Gap(Enum):
+    """What is lacking in an answer."""
+
+    UNDECODED = auto()  # some bytes could not be decoded
+    EMPTY = auto()  # there is no record
+
+
 class Outlook(NamedTuple):
     """What is to be expected of a point: the key of its record, as far as known, and any doubt."""
 
@@ -159,6 +171,7 @@ class MeterPoints:
         self._points: dict[str, _Fed] = {}
         self._identity: SecondaryAddress | None = None  # of the meter whose values are served
         self._newcomer: SecondaryAddress | None = None  # who answered in its place, last time
+        self._kept_identity: str | None = None  # as the ledger has it
         self._answered: float | None = None  # by the monotonic clock
         self._layout: list[RecordHeader] | None = None  # of the last answer
         self._open = True  # there is something that the next answer may settle or confirm
@@ -166,6 +179,7 @@ class MeterPoints:
         self._sent_writes = 0
         self._sent_since: float | None = None  # by the monotonic clock
         self._trouble: Fault | None = None  # of the meter as a whole, as the log has told it
+        self._gap: _Gap | None = None  # in its answers, as the log has told it
 
     @property
     def identity(self) -> SecondaryAddress | None:
@@ -182,6 +196,9 @@ class MeterPoints:
         self._add(LAST_READ, Kind.DATE_TIME, f"{about}: when it was last read", "")
         self._add(SECONDARY_ADDRESS, Kind.TEXT, f"{about}: its secondary address", plan.address)
         self._sent = self._ledger.sent(plan.name)
+        self._kept_identity = self._ledger.identity(plan.name)
+        if self._kept_identity is not None and not _is_meant(plan.address, self._kept_identity):
+            self._kept_identity = None  # the user wrote another one into the file
         feeds = self._ledger.feeds(plan.name)
         if plan.points is None:
             for fed in self._remembered(feeds):
@@ -224,6 +241,8 @@ class MeterPoints:
             return []
         self._put(LAST_READ, datetime.datetime.fromtimestamp(at), at)
         records = [record for telegram in telegrams for record in telegram.records]
+        undecoded = _undecoded(telegrams)
+        self._tell_gap(undecoded, empty=not records)
         new = self._map(records, now)
         own_fault = None
         if any(t.header and t.header.status & PERMANENT_ERROR for t in telegrams):
@@ -258,7 +277,7 @@ class MeterPoints:
             if fault is not fed.said and (fed.said or fault in _TO_BE_CONFIGURED):
                 doubtful.append(fed)
         if doubtful:
-            self._tell_doubts(doubtful, records)
+            self._tell_doubts(doubtful, records, undecoded)
         # Last: were it set above, and something went wrong since, old values would look fresh.
         self._answered = now
         return new
@@ -291,27 +310,32 @@ class MeterPoints:
 
         A damaged telegram in 256 passes its checksum, so another identity is believed only when it
         comes twice. Then it is an exchanged meter, and takes over its objects, if it is of the
-        same kind; a water meter's count is never shown as a heat meter's.
+        same kind; a water meter's count is never shown as a heat meter's, until the bridge is
+        started again. At the first answer after a start it is the ledger that tells who it was.
         """
         header = telegram.header
         address = None if header is None else header.address
         if address is None:
             return True
-        if self._identity is None:
-            self._identity = address
         if address == self._identity:
             self._newcomer = None
+            self._keep_identity(address)
+            self._put(SECONDARY_ADDRESS, str(address), at)
+            return True
+        if self._identity is None and self._kept_identity in (None, str(address)):
+            self._identity, self._newcomer = address, None
             self._put(SECONDARY_ADDRESS, str(address), at)
             return True
         name = self.plan.name
-        same_kind = address.device_type == self._identity.device_type
+        old = self._identity or self._kept_identity
+        same_kind = self._identity is None or address.device_type == self._identity.device_type
         if address != self._newcomer:
             self._newcomer = address
             log.warning(
                 "%s: %s answers in the place of %s; its values are held back until %s",
                 name,
                 address,
-                self._identity,
+                old,
                 "it answers again"
                 if same_kind
                 else "the bridge is started again: it measures something else",
@@ -319,8 +343,10 @@ class MeterPoints:
             return False
         if not same_kind:
             return False
-        log.warning("%s: the meter was exchanged, %s for %s", name, address, self._identity)
+        when = "" if self._identity is not None else " while the bridge did not run"
+        log.warning("%s: the meter was exchanged%s, %s for %s", name, when, address, old)
         self._identity, self._newcomer = address, None
+        self._keep_identity(address)
         self._put(SECONDARY_ADDRESS, str(address), at)
         # What the old one sent beside a record says nothing of the new one's.
         for fed in self._points.values():
@@ -328,6 +354,18 @@ class MeterPoints:
                 fed.settled = fed.settled._replace(beside=frozenset())
         self._layout = None
         return True
+
+    def _keep_identity(self, address: SecondaryAddress) -> None:
+        """Write to the ledger who answers, having answered twice."""
+        text = str(address)
+        if text == self._kept_identity:
+            return
+        try:
+            self._ledger.keep_identity(self.plan.name, text)
+        except LedgerError as error:
+            log.error("%s: %s", self.plan.name, error)
+            return
+        self._kept_identity = text
 
     def _map(self, records: Sequence[DataRecord], now: float) -> list[str]:
         """Work out which record feeds which point, where that may have changed.
@@ -510,7 +548,8 @@ class MeterPoints:
         name, selector = fed.plan.name, fed.plan.selector
         if sent is None and selector.key is not None:
             record = imagine(bytes_of(selector.key))
-            doubt = None if record is None else _misfit(fed.plan, Known.of(record, selector.key))
+            known = None if record is None else Known.of(record, selector.key)
+            doubt = None if known is None else _misfit(fed.plan, known, ())
             return Outlook(name, selector.key, doubt)
         if sent is None:
             return Outlook(name, fed.settled.key if fed.settled else "", None)
@@ -520,9 +559,11 @@ class MeterPoints:
                 name, "", _doubt(fed, explain(now, selector, fed.settled, sent, meter=meter))
             )
         known = next(known for known in sent if known.key == now.key)
-        return Outlook(name, now.key, _misfit(fed.plan, known))
+        return Outlook(name, now.key, _misfit(fed.plan, known, sent))
 
-    def _tell_doubts(self, doubtful: Sequence[_Fed], records: Sequence[DataRecord]) -> None:
+    def _tell_doubts(
+        self, doubtful: Sequence[_Fed], records: Sequence[DataRecord], undecoded: str
+    ) -> None:
         """Say what has begun to be wrong with the configuration, and what no longer is, once."""
         sent = known_records(records)
         begun: list[_Fed] = []
@@ -535,7 +576,7 @@ class MeterPoints:
                 log.info("%s: its record is there again, and right", fed.name)
                 fed.said = None
         for fed in begun[:_TOLD_IN_FULL]:
-            log.warning("%s: %s", fed.name, self._doubt_of(fed, sent))
+            log.warning("%s: %s", fed.name, self._doubt_of(fed, sent, undecoded))
         if rest := begun[_TOLD_IN_FULL:]:
             log.warning(
                 "%s: %d more points are in fault for such reasons: %s",
@@ -544,11 +585,14 @@ class MeterPoints:
                 ", ".join(fed.plan.name for fed in rest),
             )
 
-    def _doubt_of(self, fed: _Fed, sent: Sequence[Known]) -> Doubt:
+    def _doubt_of(self, fed: _Fed, sent: Sequence[Known], undecoded: str) -> Doubt:
         if isinstance(fed.source, Fault):
-            return _doubt(fed, explain(fed.source, fed.plan.selector, fed.settled, sent))
+            selector, settled = fed.plan.selector, fed.settled
+            doubt = explain(fed.source, selector, settled, sent, undecoded=undecoded)
+            missing = fed.source is Fault.RECORD_MISSING
+            return doubt if undecoded and missing else _doubt(fed, doubt)
         known = sent[fed.source]
-        return _misfit(fed.plan, known) or wrong_kind(known, fed.plan.kind)
+        return _misfit(fed.plan, known, sent) or wrong_kind(known, fed.plan.kind, sent)
 
     def _tell_trouble(self, trouble: Fault | None, remedy: str = "") -> None:
         """Say what is wrong with the meter as a whole when it begins, and when it ends."""
@@ -559,6 +603,26 @@ class MeterPoints:
         elif self._trouble is not None:
             log.info("%s: no longer: %s", self.plan.name, self._trouble.value)
         self._trouble = trouble
+
+    def _tell_gap(self, undecoded: str, *, empty: bool) -> None:
+        """Say what is lacking in the meter's answers when that begins, and when it ends."""
+        gap = _Gap.UNDECODED if undecoded else _Gap.EMPTY if empty else None
+        if gap is self._gap:
+            return
+        name = self.plan.name
+        if gap is _Gap.UNDECODED:
+            log.warning(
+                "%s: its answer holds what cannot be decoded: %s; what is whole is used",
+                name,
+                undecoded,
+            )
+        elif gap is _Gap.EMPTY:
+            log.warning("%s: answered without any record; see with `read` what it says", name)
+        elif self._gap is _Gap.UNDECODED:
+            log.info("%s: all of its answer can be decoded again", name)
+        else:
+            log.info("%s: its answer has records again", name)
+        self._gap = gap
 
     def _remembered(self, feeds: Mapping[str, Feed]) -> Iterator[_Fed]:
         """The points that were found before, as the ledger has them."""
@@ -642,6 +706,7 @@ _FAULTS_OF_SECURITY = {
     Security.NO_KEY: Fault.NO_KEY,
     Security.WRONG_KEY: Fault.WRONG_KEY,
     Security.NOT_AUTHENTIC: Fault.WRONG_KEY,
+    Security.NO_ADDRESS: Fault.NO_KEY,
     Security.TRUNCATED: Fault.DAMAGED,
     Security.DAMAGED: Fault.DAMAGED,
     Security.UNSUPPORTED: Fault.UNSUPPORTED_ENCRYPTION,
@@ -691,6 +756,28 @@ def _in_unit(value: Decimal | None, unit: Unit, plan: PointPlan) -> Decimal | No
     return convert(value, unit, offered) if convertible(unit, offered) else value
 
 
+def _is_meant(wanted: str, identity: str) -> bool:
+    """Whether a meter that answered may be the one that the file names by secondary address."""
+    if not wanted:
+        return True
+    try:
+        return parse_secondary(wanted).matches(parse_secondary(identity))
+    except AddressError:
+        return True  # a damaged header's, kept by mistake: whoever answers is held against it
+
+
+def _undecoded(telegrams: Sequence[Telegram]) -> str:
+    """What of an answer cannot be decoded, in words; empty where all can be."""
+    errors = [(n, error) for n, each in enumerate(telegrams, 1) for error in each.errors]
+    if not errors:
+        return ""
+    number, error = errors[0]
+    place = f"telegram {number}, " if len(telegrams) > 1 else ""
+    shown = error.data[:_BYTES_SHOWN].hex().upper() + "…" * (len(error.data) > _BYTES_SHOWN)
+    more = f", and {len(errors) - 1} more" if len(errors) > 1 else ""
+    return f"{place}byte {error.offset}: {error.reason}: {shown}{more}"
+
+
 def _doubt(fed: _Fed, doubt: Doubt) -> Doubt:
     """The remedy for a point that nobody wrote is to write it."""
     if not fed.found:
@@ -698,10 +785,10 @@ def _doubt(fed: _Fed, doubt: Doubt) -> Doubt:
     return Doubt(doubt.message, "name the point in the file, with the record that it is to have")
 
 
-def _misfit(plan: PointPlan, known: Known) -> Doubt | None:
+def _misfit(plan: PointPlan, known: Known, sent: Sequence[Known]) -> Doubt | None:
     """Why a record cannot feed a point that names it."""
     if known.kind is not plan.kind:
-        return wrong_kind(known, plan.kind)
+        return wrong_kind(known, plan.kind, sent)
     unit = plan.unit or NO_UNITS
     if plan.kind is Kind.NUMBER and not can_be_said(known.unit, known.identity.quantity, unit):
         return wrong_unit(known, unit)

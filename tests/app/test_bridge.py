@@ -7,6 +7,7 @@ import pytest
 
 from bridge.app import bridge as bridge_module
 from bridge.app.bridge import Bridge, StateError
+from bridge.cli.run import _say_first_round
 from bridge.config.load import load_text
 from bridge.config.model import Site
 from bridge.mbus.address import parse_secondary
@@ -108,6 +109,19 @@ async def test_faults_are_counted_by_their_reason(twice: Bridge) -> None:
         Fault.NO_ANSWER: 1,
         Fault.NEVER_READ: 1,
     }
+
+
+async def test_a_meter_that_answers_without_data_is_not_said_to_be_without_an_answer(
+    twice: Bridge, capsys: pytest.CaptureFixture[str]
+) -> None:
+    twice.on_first_round = lambda first: _say_first_round(twice, first)
+    twice.meter_answered("cold", answer("87654321-KAM-1B-04"), 0.0)
+    twice.meter_failed("heat", Failure(FailureKind.APPLICATION_ERROR, "busy"), 0.0)
+    twice.meter_failed("again", Failure(FailureKind.BUSY, "busy"), 0.0)
+    twice.meter_failed("other", Failure(FailureKind.NO_ANSWER, "silence"), 0.0)
+    said = capsys.readouterr().err
+    assert "First round complete: 3 of 4 meters answered, " in said
+    assert "\nAnswered without data: heat, again.\nWithout an answer: other.\n" in said
 
 
 async def test_a_connection_that_is_taken_and_lost_at_once_has_its_usual_cause_named_once(

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from bridge.mbus.dif import Function
 from bridge.mbus.walk import decode_records
 from bridge.points.explain import explain, wrong_kind, wrong_unit
 from bridge.points.known import Known, known_records
@@ -107,6 +108,65 @@ def test_of_a_settled_point_it_says_what_has_become_of_its_record(now: str, mess
     assert explain(fault, selector, before, after).message == message
 
 
+POWERS = sent("0B 2D 01 00 00   9B 10 2D 02 00 00   CB 10 AD 3C 03 00 00   9B 10 3B 01 00 00")
+
+
+@pytest.mark.parametrize(
+    ("selector", "remedy"),
+    [
+        (
+            Selector(quantity=Quantity.POWER, function=Function.MAXIMUM),
+            "write tariff: 1 if 9B102D is meant, or remove the point",
+        ),
+        (
+            Selector(quantity=Quantity.POWER, modifiers=("backward",)),
+            "write storage: 1, tariff: 1 if CB10AD3C is meant, or remove the point",
+        ),
+        (Selector(key="1B2D"), "write record: 9B102D if 9B102D is meant, or remove the point"),
+        # Nothing agrees: it is said in full what would be shown.
+        (
+            Selector(quantity=Quantity.VOLUME_FLOW),
+            "write function: maximum, tariff: 1 if 9B103B is meant, or remove the point",
+        ),
+    ],
+)
+def test_what_agrees_in_function_and_modifiers_is_closer_than_what_agrees_in_numbers(
+    selector: Selector, remedy: str
+) -> None:
+    assert explain(Fault.RECORD_MISSING, selector, None, POWERS).remedy == remedy
+
+
+@pytest.mark.parametrize(
+    "selector",
+    [
+        Selector(quantity=Quantity.POWER, function=Function.MAXIMUM),
+        Selector(quantity=Quantity.POWER, modifiers=("backward",)),
+        Selector(key="1B2D"),
+    ],
+)
+def test_no_remedy_makes_a_present_value_of_a_maximum_or_a_limit(selector: Selector) -> None:
+    doubt = explain(Fault.RECORD_MISSING, selector, None, sent("0B 2D 01 00 00"))
+    assert doubt.message.endswith("the closest is 0B2D (power, in W)")
+    assert doubt.remedy == "name one of its records, or remove the point"
+
+
+@pytest.mark.parametrize(
+    ("settled", "remedy"),
+    [
+        (None, "{perhaps}; or write storage: 1 if 4C06 is meant"),
+        (Settled("0C06"), "{perhaps}"),
+    ],
+)
+def test_a_record_that_may_be_in_what_was_cut_is_no_reason_to_remove_its_point(
+    settled: Settled | None, remedy: str
+) -> None:
+    selector, rest = Selector(quantity=Quantity.ENERGY), sent("4C 06 01 00 00 00")
+    cut = "byte 6: premature end of record: 0C061000"
+    doubt = explain(Fault.RECORD_MISSING, selector, settled, rest, undecoded=cut)
+    perhaps = f"perhaps it is in what could not be decoded: {cut}"
+    assert doubt.remedy == remedy.format(perhaps=perhaps)
+
+
 def test_a_meter_that_sends_nothing_is_said() -> None:
     doubt = explain(Fault.RECORD_MISSING, Selector(quantity=Quantity.ENERGY), None, [])
     assert doubt.message == "names no record of this meter: it sends none at all"
@@ -125,4 +185,26 @@ def test_another_kind_of_value_is_said() -> None:
     assert str(wrong_kind(date, "number")) == (
         "its record 026C (date) holds a date, and the point is made for a number; write record: "
         "026C in place of what names it, or name another record"
+    )
+
+
+PROFILE = "8D 04 93 1F 04 02 1B 22 22"  # of the volume with storage number 8
+
+
+@pytest.mark.parametrize(
+    ("others", "remedy"),
+    [
+        (
+            "04 13 01 00 00 00   84 04 13 02 00 00 00   84 14 13 03 00 00 00",
+            "write record: 840413 for 840413 (volume, storage 8, in m3)",
+        ),
+        ("04 13 01 00 00 00", "name another record, or remove the point"),
+    ],
+)
+def test_a_profile_cannot_be_a_point_but_its_base_value_can(others: str, remedy: str) -> None:
+    known = sent(f"{others} {PROFILE}")
+    assert wrong_kind(known[-1], "number", known) == (
+        "its record 8D04931F (volume, compact profile, storage 8, in m3) holds a row of bytes: a "
+        "profile or a container cannot be a point",
+        remedy,
     )

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import random
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -213,6 +214,23 @@ def test_a_ledger_of_the_first_version_is_brought_up_to_date(tmp_path: Path) -> 
     again = Ledger(path)
     assert again.feeds("heat-1") == {"energy": Feed("{}", "0C06", 1)}
     assert again.remembered("heat-1") == {"energy": "{}"}
+
+
+def test_a_ledger_of_version_1_learns_by_which_address_a_meter_answers(tmp_path: Path) -> None:
+    path = tmp_path / "ledger"
+    ledger = Ledger(path)
+    ledger.keep_sent("heat-1", "[1]")
+    ledger.close()
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("DROP TABLE answered")
+        connection.execute("PRAGMA user_version = 1")
+    copy = Ledger.copy_of(path)
+    assert (copy.sent("heat-1"), copy.identity("heat-1")) == ("[1]", None)
+    ledger = Ledger(path)
+    ledger.keep_identity("heat-1", "12345678-KAM-1B-04")
+    ledger.close()
+    again = Ledger(path)
+    assert (again.sent("heat-1"), again.identity("heat-1")) == ("[1]", "12345678-KAM-1B-04")
 
 
 def test_a_ledger_of_a_later_version_is_left_alone(tmp_path: Path) -> None:

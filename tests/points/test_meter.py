@@ -299,6 +299,68 @@ def test_a_meter_of_another_kind_never_serves_its_values_under_the_old_name() ->
     assert house.reading("secondary-address").value == str(HEAT)
 
 
+def test_a_meter_that_was_exchanged_while_the_bridge_was_stopped_is_believed_when_it_comes_twice(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    ledger = Ledger(None)
+    first = House(planned(ENERGY), ledger)
+    for _ in range(2):
+        first.meter.answered(answer("0C 06 78 56 34 12"), AT, NOW)
+    again = House(planned(ENERGY), ledger)
+    assert again.meter.identity is None
+    again.meter.answered(answer_of(OTHER_HEAT, "0C 06 01 00 00 00"), AT + 1, NOW + 1)
+    assert again.reading("energy") == Reading(None, None, Fault.FOREIGN_METER)
+    assert again.meter.identity is None
+    again.meter.answered(answer_of(OTHER_HEAT, "0C 06 02 00 00 00"), AT + 2, NOW + 2)
+    assert again.reading("energy") == Reading(Decimal(2), AT + 2, None)
+    assert again.meter.identity == OTHER_HEAT
+    assert messages(caplog) == [
+        f"WARNING heat-1: {OTHER_HEAT} answers in the place of {HEAT}; its values are held back "
+        "until it answers again",
+        f"WARNING heat-1: the meter was exchanged while the bridge did not run, {OTHER_HEAT} for "
+        f"{HEAT}",
+    ]
+    caplog.clear()
+    House(planned(ENERGY), ledger).meter.answered(answer_of(OTHER_HEAT, "0C 06 02 00 00 00"), 1, 1)
+    assert messages(caplog) == []
+
+
+def test_a_restart_takes_a_meter_of_another_kind_when_it_comes_twice() -> None:
+    ledger = Ledger(None)
+    first = House(planned(ENERGY), ledger)
+    for _ in range(2):
+        first.meter.answered(answer("0C 06 78 56 34 12"), AT, NOW)
+    again = House(planned(ENERGY), ledger)
+    for n in range(2):
+        again.meter.answered(answer_of(WATER, "0C 06 01 00 00 00"), AT + n, NOW + n)
+    assert again.reading("secondary-address").value == str(WATER)
+
+
+def test_a_meter_that_the_file_names_by_another_address_is_taken_at_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    ledger = Ledger(None)
+    first = House(replace(planned(ENERGY), address="12345678"), ledger)
+    for _ in range(2):
+        first.meter.answered(answer("0C 06 78 56 34 12"), AT, NOW)
+    again = House(replace(planned(ENERGY), address="87654321"), ledger)
+    again.meter.answered(answer_of(OTHER_HEAT, "0C 06 02 00 00 00"), AT, NOW)
+    assert again.reading("energy") == Reading(Decimal(2), AT, None)
+    assert messages(caplog) == []
+
+
+def test_one_damaged_answer_after_a_restart_changes_nothing() -> None:
+    ledger = Ledger(None)
+    first = House(planned(ENERGY), ledger)
+    for _ in range(2):
+        first.meter.answered(answer("0C 06 78 56 34 12"), AT, NOW)
+    again = House(planned(ENERGY), ledger)
+    again.meter.answered(answer_of(OTHER_HEAT, "0C 06 01 00 00 00"), AT, NOW)
+    again.meter.answered(answer("0C 06 79 56 34 12"), AT, NOW)
+    assert again.reading("energy") == Reading(Decimal(12345679), AT, None)
+    assert ledger.identity("heat-1") == str(HEAT)
+
+
 # A point and its key
 
 
@@ -510,6 +572,62 @@ def test_a_record_that_is_missing_is_said_when_it_begins_and_when_it_ends(
         "storage 1, in Wh); write storage: 1 if 4C06 is meant, or remove the point",
         "INFO heat-1.energy: its record is there again, and right",
     ]
+
+
+def test_what_cannot_be_decoded_is_said_when_it_begins_and_when_it_ends(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO")
+    volume = PointPlan("volume", Selector(quantity=Quantity.VOLUME), Kind.NUMBER)
+    house = House(planned(ENERGY, volume))
+    house.meter.answered(answer("04 13 01 00 00 00  0C 06 78 56 34 12"), AT, NOW)
+    for cut in ("04 13 02 00 00 00  0C 06 79 56", "04 13 03 00 00 00  0C 06 79"):
+        house.meter.answered(answer(cut), AT, NOW)
+    assert house.reading("volume").value == Decimal("0.003")
+    assert house.reading("energy") == Reading(Decimal(12345678), AT, Fault.RECORD_MISSING)
+    house.meter.answered(answer("04 13 04 00 00 00  0C 06 80 56 34 12"), AT, NOW)
+    assert messages(caplog) == [
+        "WARNING heat-1: its answer holds what cannot be decoded: byte 18: premature end of "
+        "record: 0C067956; what is whole is used",
+        "WARNING heat-1.energy: this meter no longer sends 0C06, which fed it; it sends volume; "
+        "perhaps it is in what could not be decoded: byte 18: premature end of record: 0C067956",
+        "INFO heat-1: all of its answer can be decoded again",
+        "INFO heat-1.energy: its record is there again, and right",
+    ]
+
+
+def test_of_a_found_point_that_was_cut_it_is_not_said_to_name_it_in_the_file(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    house = House(FOUND)
+    house.meter.answered(answer("0C 06 78 56 34 12"), AT, NOW)
+    house.meter.answered(answer("04 13 01 00 00 00") + answer("0C 06 79 56"), AT, NOW)
+    cut = "telegram 2, byte 12: premature end of record: 0C067956"
+    assert messages(caplog)[0].endswith(f"cannot be decoded: {cut}; what is whole is used")
+    assert messages(caplog)[1].endswith(f"; perhaps it is in what could not be decoded: {cut}")
+
+
+def test_an_answer_without_any_record_is_said_when_it_begins_and_when_it_ends(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO")
+    house = House(FOUND)
+    for records in ("", "", "0C 06 78 56 34 12"):
+        house.meter.answered(answer(records), AT, NOW)
+    assert messages(caplog) == [
+        "WARNING heat-1: answered without any record; see with `read` what it says",
+        "INFO heat-1: its answer has records again",
+    ]
+
+
+def test_a_point_that_names_a_profile_is_told_its_base_value(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    profile = PointPlan("history", Selector(key="8D04931F"), Kind.NUMBER)
+    house = House(planned(profile))
+    house.meter.answered(answer("84 04 13 02 00 00 00  8D 04 93 1F 04 02 1B 22 22"), AT, NOW)
+    (message,) = messages(caplog)
+    assert message.endswith("; write record: 840413 for 840413 (volume, storage 8, in m3)")
 
 
 def test_a_unit_that_does_not_fit_is_said(caplog: pytest.LogCaptureFixture) -> None:
