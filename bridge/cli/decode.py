@@ -28,10 +28,11 @@ from bridge.cli.telegrams import Recording, is_decoded, show, with_note_of_key
 from bridge.errors import BridgeError
 from bridge.mbus.address import SecondaryAddress, encode_secondary, parse_address
 from bridge.mbus.compact import Formats
-from bridge.mbus.control import SND_NKE, Content, HeaderKind, ci_row
+from bridge.mbus.control import Content, HeaderKind, ci_row
 from bridge.mbus.errors import MBusError
 from bridge.mbus.frame import LongFrame, ShortFrame
 from bridge.mbus.telegram import Telegram, decode_telegram
+from bridge.mbus.words import service_of
 
 _STDIN = "-"
 # A file of a folder that may hold telegrams by its name; another may by its content, if it is no
@@ -264,7 +265,8 @@ class _Decoder:
                     telegrams.append(telegram)
                 case Whole(frame=ShortFrame(control=control, address=address)):
                     frames += 1
-                    name = "SND_NKE, " if control == SND_NKE else ""
+                    service = service_of(control)
+                    name = "" if service is None else f"{service}, "
                     say(f"{prefix}short frame: {name}C {control:02X}, address {address}")
                 case Whole():
                     frames += 1

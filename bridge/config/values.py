@@ -700,7 +700,7 @@ def _bus_port(value: object) -> str:
         if not 0 < int(match[3]) < 65536:
             raise wrong(f"{match[3]} is no TCP port", "write 1 to 65535")
         return text
-    if re.fullmatch(r"(tcp|rfc2217)://[^\s:/\[\]]+/?", text):
+    if re.fullmatch(r"(tcp|rfc2217)://[\w.-]+/?", text):
         raise wrong(f"{quoted(text)} lacks the TCP port", f"write {text.rstrip('/')}:10001, say")
     if re.fullmatch(r"tty\w+", text):
         raise wrong(f"{quoted(text)} lacks its folder", f"write /dev/{text}")

@@ -13,6 +13,7 @@ SND_NKE = 0x40
 SND_UD = 0x53
 REQ_UD1 = 0x5A
 REQ_UD2 = 0x5B
+REQ_SKE = 0x49
 # C field: function code of the slave, without ACD and DFC.
 RSP_UD = 0x08
 

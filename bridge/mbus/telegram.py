@@ -15,6 +15,7 @@ from bridge.mbus.control import (
     DFC,
     DIRECTION,
     FUNCTION,
+    REQ_SKE,
     REQ_UD1,
     REQ_UD2,
     SND_NKE,
@@ -166,9 +167,8 @@ class Telegram(NamedTuple):
         return unfold(self.records)
 
 
-_REQ_SKE = 0x49
 _MASTERS_FUNCTIONS = tuple(
-    control & FUNCTION for control in (SND_NKE, SND_UD, _REQ_SKE, REQ_UD1, REQ_UD2)
+    control & FUNCTION for control in (SND_NKE, SND_UD, REQ_SKE, REQ_UD1, REQ_UD2)
 )
 
 

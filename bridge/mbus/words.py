@@ -8,7 +8,16 @@ from typing import NamedTuple
 
 from bridge.mbus.address import SecondaryAddress, decode_secondary
 from bridge.mbus.compact import Format
-from bridge.mbus.control import CI_SELECT, ci_row
+from bridge.mbus.control import (
+    CI_SELECT,
+    FCB,
+    FCV,
+    REQ_SKE,
+    REQ_UD1,
+    REQ_UD2,
+    SND_NKE,
+    ci_row,
+)
 from bridge.mbus.header import (
     ABNORMAL_CONDITION,
     APPLICATION_BUSY,
@@ -121,6 +130,14 @@ def is_fixed(telegram: Telegram) -> bool:
 def format_text(told: Format) -> str:
     """What a format frame tells: its signature, then DIB and VIB of each record."""
     return f"{told}: {' '.join(head.hex().upper() for head in told.heads)}"
+
+
+_SHORT_FRAMES = {SND_NKE: "SND_NKE", REQ_SKE: "REQ_SKE", REQ_UD1: "REQ_UD1", REQ_UD2: "REQ_UD2"}
+
+
+def service_of(control: int) -> str | None:
+    """What a master asks for with a short frame, by its C field; None where it is no request."""
+    return _SHORT_FRAMES.get(control & ~FCB if control & FCV else control)
 
 
 _SECONDARY_LENGTH = 8

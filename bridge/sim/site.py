@@ -36,7 +36,7 @@ MODELS: dict[str, Model] = {
     "gas": Model("G350", "LGB", 0x40, 0x03, models.gas, 0.071),
     "heat-two-telegrams": Model("F22", "SVM", 0x09, 0x04, models.heat_two_telegrams, 0.120),
     "heat-with-tariffs": Model("Multical", "KAM", 0x08, 0x04, models.heat_with_tariffs, 0.033),
-    "heat-and-cooling": Model("Ultraheat T550", "LUG", 0x07, 0x0D, models.heat_and_cooling, 0.140),
+    "heat-and-cooling": Model("Ultraheat T550", "LUG", 0x04, 0x0D, models.heat_and_cooling, 0.140),
     "cooling": Model("Calec", "AMT", 0x34, 0x0A, models.cooling, 0.026),
     "electricity": Model("Professional", "EMU", 0x10, 0x02, models.electricity, 0.055),
     "heat-cost": Model("Q caloric", "QDS", 0x35, 0x08, models.heat_cost_allocator, 0.081),

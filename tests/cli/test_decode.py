@@ -134,7 +134,7 @@ def test_several_files_and_one_with_the_bytes_themselves(program: Program, tmp_p
     paths = [str(tmp_path / name) for name in ("a.hex", "b.bin", "c.bin")]
     done = program.run("decode", *paths, "-f", "json")
     assert done.status == 0
-    assert done.err == f"{paths[1]}: short frame: C 5B, address 1\n"
+    assert done.err == f"{paths[1]}: short frame: REQ_UD2, C 5B, address 1\n"
     assert [(each["file"], each["ci"]) for each in telegrams(done.out)] == [
         (paths[0], "73"),
         (paths[2], "72"),

@@ -570,3 +570,9 @@ def test_deep_nesting_does_not_exhaust_the_stack(opening: str) -> None:
     if opening == "a:\n ":
         text = "".join(" " * n + "a:\n" for n in range(1000))
     assert problems_of(text)
+
+
+def test_what_cannot_be_printed_is_not_repeated_in_a_remedy() -> None:
+    check_that_it_is_a_site_or_an_error(
+        "device: {instance: 1}\nbuses:\n  b:\n    port: tcp://10.0.000\ud7fc10001\n    meters: {}\n"
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bridge.mbus.words import DEVICE_TYPES, device_type_name, status_words
+from bridge.mbus.words import DEVICE_TYPES, device_type_name, service_of, status_words
 
 
 def test_device_types_have_words() -> None:
@@ -50,3 +50,20 @@ def test_the_status_of_the_fixed_data_structure_has_other_bits() -> None:
         "stored at a fixed date",
         "power low",
     ]
+
+
+@pytest.mark.parametrize(
+    ("control", "service"),
+    [
+        (0x40, "SND_NKE"),
+        (0x49, "REQ_SKE"),
+        (0x5B, "REQ_UD2"),
+        (0x7B, "REQ_UD2"),
+        (0x5A, "REQ_UD1"),
+        (0x7A, "REQ_UD1"),
+        (0x60, None),  # the FCB counts only where the FCV says so
+        (0x08, None),
+    ],
+)
+def test_a_short_frame_asks_for_a_service(control: int, service: str | None) -> None:
+    assert service_of(control) == service
