@@ -260,7 +260,7 @@ class _Decoder:
                         reason = str(error)
                         problems.append(Problem(reason, piece.offset, piece.data, reason))
                         continue
-                    if _is_unread_compact(telegram):
+                    if telegram.unreadable:
                         self._unread.append(_Unread(frame, place, telegrams, len(telegrams)))
                     telegrams.append(telegram)
                 case Whole(frame=ShortFrame(control=control, address=address)):
@@ -286,7 +286,7 @@ class _Decoder:
         own, *others = self._memories(frame, place)
         telegram = decode_telegram(frame, self._key, meter=self._meter, formats=own)
         for formats in others:
-            if not _is_unread_compact(telegram):
+            if not telegram.unreadable:
                 break
             telegram = decode_telegram(frame, self._key, meter=self._meter, formats=formats)
         return telegram if self._key is None else with_note_of_key(telegram)
@@ -311,11 +311,6 @@ class _Decoder:
 
 
 _OF_FORMATS = (Content.RECORDS, Content.COMPACT, Content.FORMAT)
-
-
-def _is_unread_compact(telegram: Telegram) -> bool:
-    is_compact = ci_row(telegram.ci).content is Content.COMPACT
-    return is_compact and bool(telegram.errors) and not telegram.records
 
 
 def _bytes_of(source: Source) -> bytes:

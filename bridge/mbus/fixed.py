@@ -21,11 +21,11 @@ from bridge.units import Quantity, Unit
 FIXED_LENGTH = 16
 
 # Status: the first two bits are other ones than in the variable structure.
-_BINARY = 0x01  # counters are signed integers, else BCD
-_STORED = 0x02  # counters are those of a fixed date, else the actual ones
+BINARY = 0x01  # counters are signed integers, else BCD
+STORED = 0x02  # counters are those of a fixed date, else the actual ones
 
-_UNIT = 0x3F
-_HISTORIC = 0x3E  # counter 2: the unit of counter 1, but stored
+UNIT = 0x3F
+HISTORIC = 0x3E  # counter 2: the unit of counter 1, but stored
 
 
 class Row(NamedTuple):
@@ -117,16 +117,16 @@ def decode_fixed(data: bytes) -> tuple[Header, DataRecords]:
     storage number 1.
     """
     status = data[5]
-    units = [data[6] & _UNIT, data[7] & _UNIT]
-    stored = [bool(status & _STORED)] * 2
-    if units[1] == _HISTORIC:
+    units = [data[6] & UNIT, data[7] & UNIT]
+    stored = [bool(status & STORED)] * 2
+    if units[1] == HISTORIC:
         units[1], stored[1] = units[0], True
     records = tuple(
         _counter(
             data[6 + n : 7 + n],
             data[8 + 4 * n : 12 + 4 * n],
             _UNITS[units[n]],
-            binary=bool(status & _BINARY),
+            binary=bool(status & BINARY),
             reverse=_is_mode_2(data),
             storage=int(stored[n]),
         )

@@ -23,7 +23,7 @@ from bridge.mbus.dif import FILLER, LENGTHS, DataField, is_bcd
 from bridge.mbus.record import DataRecords, RecordHeader, Records
 from bridge.mbus.values import Value, decode_value, usual_date_f, usual_date_g
 from bridge.mbus.vif import EXACT, Coding
-from bridge.mbus.walk import decode_records, walk
+from bridge.mbus.walk import read_otherwise, walk
 
 _Place = tuple[int, int]  # first byte of the data of a record, and the one behind the last
 _Fingerprint = tuple[int, int, int]  # length, mask, and the masked bytes as a number
@@ -245,7 +245,7 @@ class Layouts:
         return len(self._made)
 
     def read(self, data: bytes, offset: int = 0) -> Records:
-        """All records of ``data`` from ``offset`` on, as `decode_records` gives them."""
+        """All records of ``data`` from ``offset`` on, as `bridge.mbus.walk.decode_records` does."""
         tail = data[offset:]
         if candidates := self._candidates.get(len(tail)):
             number = int.from_bytes(tail)
@@ -255,10 +255,10 @@ class Layouts:
                         candidates.remove(layout)
                         candidates.insert(0, layout)
                     return layout.read(tail)
-        found = walk(tail)
+        found = walk(data, offset)
         if found.records.errors:
             # What is read in another way than the first depends on the values too.
-            return decode_records(data, offset)
+            return read_otherwise(found, data, offset)
         if found.records.records and not found.told_by_data:
             self._remember(found.records, tail)
         return found.records

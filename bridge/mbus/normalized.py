@@ -34,10 +34,11 @@ from xml.sax.saxutils import escape
 
 from bridge.mbus.address import SecondaryAddress, manufacturer_name
 from bridge.mbus.dif import DataField, Function
+from bridge.mbus.fixed import HISTORIC, UNIT
 from bridge.mbus.makers import product_name
 from bridge.mbus.record import DataRecord
 from bridge.mbus.telegram import ApplicationError, Telegram
-from bridge.mbus.values import PartialDate
+from bridge.mbus.values import LVAR_LONG_BINARY, PartialDate
 from bridge.mbus.vif import EXACT, exponent_of
 from bridge.mbus.words import command_of, format_text, is_fixed
 from bridge.units import Quantity, Unit
@@ -220,7 +221,7 @@ _FIXED_UNIT = {
     0x3B: "reserved",
     0x3C: "reserved",
     0x3D: "reserved",
-    0x3E: "reserved but historic",
+    HISTORIC: "reserved but historic",
     0x3F: "without units",
 } | {
     row.first + 3 * n + power: f"{('', '10 ', '100 ')[power]}{unit}"
@@ -228,8 +229,6 @@ _FIXED_UNIT = {
     for n, unit in enumerate(row.units)
     for power in range(3)
 }
-_UNIT = 0x3F
-_HISTORIC = 0x3E  # counter 2: the unit of counter 1
 
 # Application errors as that library words them; others have our words.
 _ERRORS = {
@@ -243,8 +242,6 @@ _ERRORS = {
     0x08: "Application too busy for handling readout request",
     0x09: "Too many readouts (for slaves with limited readouts per time)",
 }
-
-_LONG_BINARY = 0xF0  # LVAR of the integers of 16 to 64 bytes
 
 
 def to_xml(answers: Sequence[Sequence[Telegram]], names: Sequence[str] = ()) -> str:
@@ -423,7 +420,7 @@ def _number(number: Decimal) -> str:
 def _is_long(record: DataRecord) -> bool:
     """Whether it is an integer of 16 bytes or more, which is written in hex digits."""
     variable = record.header.data_field is DataField.VARIABLE
-    return variable and not record.unit and record.data[0] >= _LONG_BINARY
+    return variable and not record.unit and record.data[0] >= LVAR_LONG_BINARY
 
 
 def _fixed_medium(telegram: Telegram) -> str:
@@ -433,9 +430,9 @@ def _fixed_medium(telegram: Telegram) -> str:
 
 def _counter(record: DataRecord, first: DataRecord) -> Iterator[tuple[str, str]]:
     """A counter of the fixed data structure: the meter's digits, in the meter's own unit."""
-    code = record.vib[0] & _UNIT
-    if code == _HISTORIC:
-        code = first.vib[0] & _UNIT
+    code = record.vib[0] & UNIT
+    if code == HISTORIC:
+        code = first.vib[0] & UNIT
     yield "Function", "Stored value" if record.storage else "Actual value"
     yield "Unit", _FIXED_UNIT[code]
     value = record.value

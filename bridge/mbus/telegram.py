@@ -145,7 +145,7 @@ class Telegram(NamedTuple):
         By radio a meter is a primary station too; its own function codes, 4 and 6 to 8, are none
         of a master's.
         """
-        return bool(self.control & DIRECTION) and self.control & FUNCTION in _MASTERS_FUNCTIONS
+        return _is_masters(self.control)
 
     @property
     def access_demand(self) -> bool:
@@ -170,6 +170,10 @@ class Telegram(NamedTuple):
 _MASTERS_FUNCTIONS = tuple(
     control & FUNCTION for control in (SND_NKE, SND_UD, REQ_SKE, REQ_UD1, REQ_UD2)
 )
+
+
+def _is_masters(control: int) -> bool:
+    return bool(control & DIRECTION) and control & FUNCTION in _MASTERS_FUNCTIONS
 
 
 def decode_telegram(
@@ -263,7 +267,7 @@ def _decode(
     afl: Afl | None,
 ) -> Telegram:
     row, data = ci_row(frame.ci), frame.data
-    if frame.control & DIRECTION and frame.control & FUNCTION in _MASTERS_FUNCTIONS:
+    if _is_masters(frame.control):
         return _named(frame, row, "of a master, ")
     if row.content is not Content.RECORDS:
         if frame.ci in (CI_FIXED, CI_REVERSED_FIXED):
@@ -430,23 +434,18 @@ def _decode_content(
             found = read_records(data, offset) if records is None else records
             if formats is not None:
                 formats.learn_from(found)
-        case Content.COMPACT:
+        case Content.COMPACT | Content.FORMAT:
             try:
-                full = expand(data[offset:], formats)
+                if content is Content.COMPACT:
+                    full = expand(data[offset:], formats)
+                    found = read_records(data[:offset] + full, offset)
+                else:
+                    told = decode_format(data[offset:])
+                    if formats is not None:
+                        formats.learn(told)
             except CompactError as reason:
                 unreadable = True
                 found = _nothing(offset, str(reason), data)
-            else:
-                found = read_records(data[:offset] + full, offset)
-        case Content.FORMAT:
-            try:
-                told = decode_format(data[offset:])
-            except CompactError as reason:
-                unreadable = True
-                found = _nothing(offset, str(reason), data)
-            else:
-                if formats is not None:
-                    formats.learn(told)
         case Content.ALARM:
             alarm = data[offset:]
             found = _nothing(offset, "alarm", data)

@@ -62,7 +62,7 @@ _LVAR_BCD = 0xC0
 _LVAR_NEGATIVE_BCD = 0xD0
 _LVAR_BCD_MOST = 9  # C0 to C9 and D0 to D9
 _LVAR_BINARY = 0xE0
-_LVAR_LONG_BINARY = 0xF0
+LVAR_LONG_BINARY = 0xF0  # of the integers of 16 to 64 bytes
 _LVAR_LONG_LENGTHS = {0xF0: 16, 0xF1: 20, 0xF2: 24, 0xF3: 28, 0xF4: 32, 0xF5: 48, 0xF6: 64}
 
 
@@ -74,7 +74,7 @@ def variable_length(lvar: int, *, doubled: bool = False) -> int | None:
     """
     if lvar <= _LVAR_TEXT_LAST:
         return lvar
-    if lvar >= _LVAR_LONG_BINARY:
+    if lvar >= LVAR_LONG_BINARY:
         return _LVAR_LONG_LENGTHS.get(lvar)
     count = lvar & 0x0F
     if lvar >= _LVAR_BINARY:
@@ -149,7 +149,7 @@ def is_counted(data_field: int, lvar: int, vib: Vib) -> bool:
     if vib.coding in (Coding.RAW, Coding.DATE, Coding.TIME_POINT) or vib.error is not None:
         return False
     if data_field == DataField.VARIABLE:
-        is_name = lvar >= _LVAR_LONG_BINARY and _names_something(vib)
+        is_name = lvar >= LVAR_LONG_BINARY and _names_something(vib)
         return lvar >= _LVAR_BCD and not is_name
     if data_field == DataField.INT64 and vib.coding is Coding.ADDRESS:
         return False
@@ -249,7 +249,7 @@ def _decode_variable(data: bytes, vib: Vib) -> Decoded:
         number, reason = decode_bcd(content, signed=False)
         if number is not None and lvar >= _LVAR_NEGATIVE_BCD:
             number = EXACT.minus(number)
-    elif lvar >= _LVAR_LONG_BINARY and _names_something(vib):
+    elif lvar >= LVAR_LONG_BINARY and _names_something(vib):
         # A number this long that counts nothing is a version, a signature or a key: digits.
         return content[::-1].hex().upper(), None
     else:

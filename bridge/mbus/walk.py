@@ -81,7 +81,11 @@ def decode_records(data: bytes, offset: int = 0) -> Records:
     nothing strange in it, which chance seldom does; and of a telegram that only breaks off, with
     good records before, if it finds more of them.
     """
-    usual = walk(data, offset)
+    return read_otherwise(walk(data, offset), data, offset)
+
+
+def read_otherwise(usual: Walk, data: bytes, offset: int) -> Records:
+    """What `decode_records` says, after the usual walk over the same bytes."""
     records = usual.records
     if not records.errors or not usual.ambiguous:
         return records

@@ -18,6 +18,7 @@ from bridge.mbus.control import (
     SND_NKE,
     ci_row,
 )
+from bridge.mbus.fixed import BINARY, STORED
 from bridge.mbus.header import (
     ABNORMAL_CONDITION,
     APPLICATION_BUSY,
@@ -90,7 +91,7 @@ _APPLICATION_STATUS = {
     APPLICATION_FAILURE: "application error",
     ABNORMAL_CONDITION: "abnormal condition or alarm",
 }
-_FIXED_STATUS = ((0x01, "binary counters"), (0x02, "stored at a fixed date"))
+_FIXED_STATUS = ((BINARY, "binary counters"), (STORED, "stored at a fixed date"))
 _STATUS = (
     (POWER_LOW, "power low"),
     (PERMANENT_ERROR, "permanent error"),

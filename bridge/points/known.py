@@ -12,10 +12,11 @@ import datetime
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
+from typing import Protocol
 
 from bridge.mbus.dif import EXTENSION, LENGTHS, DataField, Function
 from bridge.mbus.record import DataRecord
@@ -76,13 +77,7 @@ class Identity:
         parts = [own_words or self.quantity.value, *map(_slug, self.modifiers)]
         if self.function is not Function.INSTANTANEOUS:
             parts.append("in-error" if self.function is Function.ERROR else self.function.value)
-        for word, number in (
-            ("storage", self.storage),
-            ("tariff", self.tariff),
-            ("subunit", self.subunit),
-        ):
-            if number:
-                parts.append(f"{word}-{number}")
+        parts += (f"{word}-{number}" for word, number in places(self))
         return "-".join(parts).lower()
 
     def words(self) -> str:
@@ -92,14 +87,26 @@ class Identity:
             parts.append(f'"{self.unit_text}"')
         if self.function is not Function.INSTANTANEOUS:
             parts.append(self.function.value)
-        for word, number in (
-            ("storage", self.storage),
-            ("tariff", self.tariff),
-            ("subunit", self.subunit),
-        ):
-            if number:
-                parts.append(f"{word} {number}")
+        parts += (f"{word} {number}" for word, number in places(self))
         return ", ".join(parts)
+
+
+class _Placed(Protocol):
+    """What has the three numbers of a DIB; None where one of them does not matter."""
+
+    @property
+    def storage(self) -> int | None: ...
+    @property
+    def tariff(self) -> int | None: ...
+    @property
+    def subunit(self) -> int | None: ...
+
+
+def places(of: _Placed) -> Iterator[tuple[str, int]]:
+    """The numbers of a DIB that are not the usual 0, each with its word."""
+    for word, number in (("storage", of.storage), ("tariff", of.tariff), ("subunit", of.subunit)):
+        if number:
+            yield word, number
 
 
 def _slug(text: str) -> str:

@@ -42,6 +42,7 @@ from bridge.points.known import (
     kind_of,
     known_records,
     ordinal_of,
+    places,
     to_json,
 )
 from bridge.points.ledger import Feed, Ledger, LedgerError
@@ -815,13 +816,7 @@ def _source(fed: _Fed) -> str:
     if selector.quantity is not None:
         words.append(selector.quantity.value.replace("-", " "))
     words += selector.modifiers or ()
-    for word, number in (
-        ("storage", selector.storage),
-        ("tariff", selector.tariff),
-        ("subunit", selector.subunit),
-    ):
-        if number:
-            words.append(f"{word} {number}")
+    words += (f"{word} {number}" for word, number in places(selector))
     if selector.dib is not None:
         words.append(f"DIB {selector.dib.hex(' ').upper()}")
     if selector.vib is not None:

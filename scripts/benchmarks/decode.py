@@ -140,7 +140,7 @@ _Times = dict[_Group, float]
 
 
 def ours(data: bytes) -> Sequence[object]:
-    """Every value of a telegram, as the points of the bridge get them."""
+    """Every value of a telegram, in their column."""
     return _records(data).values
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+from bridge.mbus.address import SecondaryAddress, manufacturer_name
 
 _CODE = re.compile(r"[A-Z]{3}")
 _LARGEST = 0xFE  # FF is the wildcard of a selection, and no meter's own
@@ -52,6 +54,23 @@ class Scope(NamedTuple):
     def demands(self) -> int:
         """How many properties of a meter it asks for: the more, the closer it describes it."""
         return sum(part is not None for part in self)
+
+
+class _Scoped(Protocol):
+    @property
+    def scope(self) -> Scope: ...
+
+
+_Entry = TypeVar("_Entry", bound=_Scoped)
+
+
+def about(address: SecondaryAddress, entries: Mapping[str, tuple[_Entry, ...]]) -> Iterator[_Entry]:
+    """Those of a file's entries, by manufacturer, that are about the meter with this address."""
+    if address.manufacturer is None:
+        return
+    for entry in entries.get(manufacturer_name(address.manufacturer), ()):
+        if entry.scope.covers(address.version, address.device_type, address.identification):
+            yield entry
 
 
 def _share(left: frozenset[int] | None, right: frozenset[int] | None) -> bool:

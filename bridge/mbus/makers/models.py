@@ -7,9 +7,10 @@ from functools import cache
 from itertools import combinations
 from typing import Any, NamedTuple
 
-from bridge.mbus.address import SecondaryAddress, manufacturer_name
+from bridge.mbus.address import SecondaryAddress
 from bridge.mbus.makers.files import (
     Scope,
+    about,
     check_code,
     check_keys,
     check_name,
@@ -54,11 +55,7 @@ def product_name(address: SecondaryAddress) -> str | None:
 
 
 def _models_of(address: SecondaryAddress) -> Iterator[Model]:
-    if address.manufacturer is None:
-        return
-    for model in _models().get(manufacturer_name(address.manufacturer), ()):
-        if model.scope.covers(address.version, address.device_type, address.identification):
-            yield model
+    return about(address, _models())
 
 
 @cache

@@ -11,9 +11,10 @@ from collections.abc import Mapping
 from functools import cache, lru_cache
 from typing import Any, NamedTuple
 
-from bridge.mbus.address import SecondaryAddress, manufacturer_name
+from bridge.mbus.address import SecondaryAddress
 from bridge.mbus.makers.files import (
     Scope,
+    about,
     check_code,
     check_keys,
     check_name,
@@ -135,12 +136,7 @@ def _modifiers(quirk: Quirk, codes: bytes) -> tuple[str, ...]:
 
 
 def _quirk_of(address: SecondaryAddress | None) -> Quirk | None:
-    if address is None or address.manufacturer is None:
-        return None
-    for quirk in _quirks().get(manufacturer_name(address.manufacturer), ()):
-        if quirk.scope.covers(address.version, address.device_type, address.identification):
-            return quirk
-    return None
+    return None if address is None else next(about(address, _quirks()), None)
 
 
 @cache
