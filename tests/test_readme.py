@@ -20,8 +20,25 @@ from pathlib import Path
 
 import pytest
 
+from bridge.config.base import Model
+from bridge.config.billing import Billing
+from bridge.config.load import load_text, load_text_with_warnings
+from bridge.config.model import Bus, Meter, Point, Site
+from bridge.config.ways import Ways
+
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+METERS = (ROOT / "docs" / "meters.md").read_text(encoding="utf-8")
+
+# Where a key may stand, the first that knows it; and a site around it.
+BUS = "port: /dev/ttyUSB0"
+AROUND: dict[type[Model], str] = {
+    Meter: f"buses: {{b: {{{BUS}, meters: {{m: {{secondary: 12345678, HERE}}}}}}}}",
+    Bus: f"buses: {{b: {{{BUS}, HERE}}}}",
+    Billing: f"buses: {{b: {{{BUS}, billing: {{at: daily 00:00, HERE}}}}}}",
+    Point: f"buses: {{b: {{{BUS}, meters: {{m: {{address: 1, points: {{p: {{HERE}}}}}}}}}}}}",
+    Site: f"buses: {{b: {{{BUS}}}}}\nHERE",
+}
 
 PATIENCE = 30.0  # seconds, on a machine with much else to do
 
@@ -52,6 +69,8 @@ def kind(command: str) -> str:
 
 FRAME = "68 13 13 68 08 05 73 78 56 34 12 0A 00 E9 7E 01 00 00 00 35 01 00 00 3C 16"
 
+KILL = "kill -HUP \"$(pgrep -f 'mbus-bacnet run site.yaml')\""
+
 # What each command must say on stdout; and on stderr, for those that run until they are told.
 EXPECTED = {
     ".venv/bin/mbus-bacnet browse": "heat-1.energy",
@@ -60,6 +79,8 @@ EXPECTED = {
     "mbus-bacnet schema > mbus-bacnet.schema.json": "",
     "mbus-bacnet check site.yaml": "heat-1.energy",
     "mbus-bacnet run site.yaml": "3 of 3 meters answered",
+    "mbus-bacnet history site.yaml --from 2026-01-01 --format csv > readings.csv": "",
+    KILL: "reloaded site.yaml: nothing has changed",
     "mbus-bacnet browse 260001 --address 192.168.1.20/24": "office.rh",
     "mbus-bacnet browse 192.168.1.10": "main-water.volume",
     "mbus-bacnet simulate --fault silence:heat-1 --fault checksum:0.1": "for one client at a time",
@@ -79,6 +100,7 @@ class Reader:
     gateway: str = ""
     serial: str = ""
     running: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    logs: dict[int, Path] = field(default_factory=dict)
 
     def here(self, text: str) -> str:
         """A text of the page, for this machine."""
@@ -107,7 +129,7 @@ class Reader:
 
     def start(self, arguments: list[str], says: str) -> tuple[subprocess.Popen[bytes], str]:
         """Start what runs until it is told to end, and wait until it says something."""
-        log = self.folder / f"{len(self.running)}.log"
+        log = self.folder / f"{len(self.logs)}.log"
         with log.open("wb") as stream:
             process = subprocess.Popen(
                 [sys.executable, "-m", "bridge", *arguments],
@@ -117,12 +139,17 @@ class Reader:
                 stderr=stream,
             )
         self.running.append(process)
+        self.logs[process.pid] = log
+        self.wait_for(process, says)
+        return process, log.read_text(encoding="utf-8")
+
+    def wait_for(self, process: subprocess.Popen[bytes], says: str) -> None:
+        """Wait until what was started says something on stderr."""
         deadline = time.monotonic() + PATIENCE
-        while says not in (said := log.read_text(encoding="utf-8")):
+        while says not in (said := self.logs[process.pid].read_text(encoding="utf-8")):
             assert process.poll() is None, said
             assert time.monotonic() < deadline, said
             time.sleep(0.05)
-        return process, said
 
     def end(self, process: subprocess.Popen[bytes]) -> None:
         process.send_signal(signal.SIGTERM)
@@ -176,11 +203,11 @@ def found(pattern: str, text: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def bridge(reader: Reader) -> Iterator[None]:
+def bridge(reader: Reader) -> Iterator[subprocess.Popen[bytes]]:
     """``mbus-bacnet run site.yaml``, which the page has running while it browses."""
     command = "mbus-bacnet run site.yaml"
     process, _ = reader.start(reader.arguments(command), EXPECTED[command])
-    yield
+    yield process
     reader.end(process)
 
 
@@ -189,7 +216,8 @@ def test_every_command_of_the_page_is_known_here() -> None:
     assert page - NOT_RUN.keys() == EXPECTED.keys()
     assert NOT_RUN.keys() - page == {"docker build -t mbus-bacnet ."}, "that one is in a sentence"
     assert all(f"`{each}`" in README or each in page for each in NOT_RUN)
-    tried = {"read", "check", "decode", "browse", "run", "simulate", "schema"}  # in tests below
+    # In tests below.
+    tried = {"read", "check", "decode", "browse", "run", "simulate", "schema", "history", "kill"}
     assert {kind(each) for each in EXPECTED} == tried
 
 
@@ -210,7 +238,7 @@ def test_the_scripts_are_there_and_are_bash(script: str) -> None:
     ],
 )
 def test_a_command_of_the_page_does_what_it_says(
-    reader: Reader, bridge: None, command: str
+    reader: Reader, bridge: subprocess.Popen[bytes], command: str
 ) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "bridge", *reader.arguments(command)],
@@ -238,10 +266,11 @@ def test_a_simulation_of_the_page_runs(reader: Reader, command: str) -> None:
     [
         ("schema", "mbus-bacnet.schema.json", '"$schema"'),
         ("decode", "records.csv", "recordings/heat-cooling.hex,1,3,"),
+        ("history", "readings.csv", "heat-1"),
     ],
 )
 def test_a_file_is_written_that_the_page_names(
-    reader: Reader, command: str, file: str, holds: str
+    reader: Reader, bridge: subprocess.Popen[bytes], command: str, file: str, holds: str
 ) -> None:
     (line,) = [each for each in EXPECTED if kind(each) == command and each.endswith(f"> {file}")]
     shell = f'mbus-bacnet() {{ "{sys.executable}" -m bridge "$@"; }}; {line}'
@@ -253,6 +282,16 @@ def test_a_file_is_written_that_the_page_names(
         check=True,
     )
     assert holds in (reader.folder / file).read_text(encoding="utf-8")
+
+
+def test_a_running_bridge_reads_its_file_again(
+    reader: Reader, bridge: subprocess.Popen[bytes]
+) -> None:
+    # The page finds the process by its name, of which this machine may have several.
+    shell = re.sub(r'"\$\(pgrep .*\)"', str(bridge.pid), KILL)
+    subprocess.run(["bash", "-c", shell], timeout=PATIENCE, check=True)
+    reader.wait_for(bridge, EXPECTED[KILL])
+    assert bridge.poll() is None
 
 
 def test_the_sample_is_a_site_as_it_stands(tmp_path: Path) -> None:
@@ -271,6 +310,30 @@ def test_the_sample_is_a_site_as_it_stands(tmp_path: Path) -> None:
     assert done.stderr.decode() == "site.yaml: no errors, 0 warnings\n"
     for name in ("main-water.answering", "heat-1.energy", "heat-1.power", "office.last-read"):
         assert name in done.stdout.decode()
+
+
+def test_every_yaml_in_a_sentence_is_right() -> None:
+    """`every: 15m` and the like, wherever they stand in the page and in docs/meters.md."""
+    found = sorted(set(re.findall(r"`([a-z_]+: [^`]+)`", README + METERS)))
+    assert len(found) > 20
+    for each in found:
+        key = each.partition(":")[0]
+        model = next((model for model in AROUND if key in model.names_by_key()), None)
+        assert model is not None, each
+        words = f"{each}, quantity: volume" if model is Point and key != "record" else each
+        network = "device: {instance: 1}\nbacnet: {address: 192.168.1.10/24}\n"
+        load_text(network + AROUND[model].replace("HERE", words), Path("site.yaml"))
+
+
+def test_the_sample_of_odd_meters_is_a_site_as_it_stands() -> None:
+    (text,) = re.findall(r"^```yaml\n(.*?)^```$", METERS, re.MULTILINE | re.DOTALL)
+    loaded = load_text_with_warnings(text, Path("site.yaml"))
+    assert [str(warning) for warning in loaded.warnings] == []
+
+
+def test_every_way_of_a_meter_is_in_the_table() -> None:
+    for key in ("min_gap", "fabrication", "priority", "baudrate", *Ways.names_by_key()):
+        assert f"`{key}" in METERS, key
 
 
 def test_every_file_that_the_page_links_is_there() -> None:

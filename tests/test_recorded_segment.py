@@ -16,7 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from bridge.app.bridge import Bridge, FirstRound
+from bridge.app.bridge import Bridge
+from bridge.app.readings import FirstRound
 from bridge.bacnet.client import Browser, ObjectValue
 from bridge.config.load import load_text
 from bridge.sim.bus import SimulatedBus
@@ -31,7 +32,7 @@ from scripts.benchmarks.expected import (
     simulated,
     unexpected,
 )
-from scripts.benchmarks.segment import site_text
+from scripts.benchmarks.running import site_text
 
 BAUDRATE = 38400
 RECORDINGS = recordings((Path(__file__).parent / "vectors").glob("*.hex"))
@@ -59,7 +60,7 @@ async def one_round() -> Look:
     bus = SimulatedBus(simulated(RECORDINGS, baudrate=BAUDRATE), baudrate=BAUDRATE)
     server = await serve_tcp(bus)
     names = [each.name for each in RECORDINGS]
-    text = site_text(server.url, udp_port, BAUDRATE, names)
+    text = site_text([server.url], udp_port, BAUDRATE, names)
     bridge = Bridge(load_text(text, Path("site.yaml")), state=None)
     rounds: asyncio.Future[FirstRound] = asyncio.get_running_loop().create_future()
     bridge.on_first_round = rounds.set_result

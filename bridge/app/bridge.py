@@ -5,26 +5,26 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import logging
-import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
+from bridge.app.health import Health
+from bridge.app.objects import planned_objects
 from bridge.app.plan import meter_plan, meter_settings, meters_of, segment_settings
+from bridge.app.readings import FirstRound, Readings
 from bridge.bacnet.server import BacnetDevice, DeviceSettings, ForeignSettings
-from bridge.config.model import Site
+from bridge.config.model import Bus, Site
 from bridge.errors import BridgeError
-from bridge.mbus.address import SecondaryAddress
-from bridge.mbus.telegram import Telegram
+from bridge.points.history import HISTORY_FILE, History
 from bridge.points.ledger import Ledger
-from bridge.points.meter import MeterPoints
 from bridge.points.reading import Fault
 from bridge.points.store import Store
-from bridge.polling.engine import Failure, FailureKind, Segment
-from bridge.transport import make_transport
+from bridge.polling.engine import Segment
+from bridge.polling.settings import MeterSettings, SegmentSettings
+from bridge.transport import Transport, make_transport
 
 log = logging.getLogger(__name__)
 
@@ -34,47 +34,22 @@ AGE_CHECK = 1.0
 # Seconds until a bus whose polling has ended in an error is polled again.
 RESTART_PAUSE = 10.0
 
-# A connection that is lost within so many seconds, nobody having answered, was never ours.
-HELD_BY_ANOTHER = 5.0
-
 LEDGER_FILE = "ledger.sqlite"
-
-_FAULTS = {
-    FailureKind.NO_CONNECTION: Fault.NO_CONNECTION,
-    FailureKind.NO_ANSWER: Fault.NO_ANSWER,
-    FailureKind.DAMAGED: Fault.DAMAGED,
-    FailureKind.FOREIGN_METER: Fault.FOREIGN_METER,
-    FailureKind.APPLICATION_ERROR: Fault.REFUSED,
-    FailureKind.UNREADABLE: Fault.DAMAGED,
-    FailureKind.INTERNAL: Fault.INTERNAL,
-}
-
-# The meter answered all the same.
-_WITHOUT_DATA = {FailureKind.BUSY, FailureKind.APPLICATION_ERROR, FailureKind.UNREADABLE}
 
 
 class StateError(BridgeError):
     """The folder for what must survive a restart cannot be used."""
 
 
-@dataclass
-class FirstRound:
-    """Which meters were heard of since the start, for the message that says so.
-
-    ``answered`` counts those that answered with data.
-    """
-
-    waiting: set[str]
-    answered: int = 0
-    without_data: list[str] = field(default_factory=list)  # answered, and said no values
-    failed: list[str] = field(default_factory=list)
+class ReloadError(BridgeError):
+    """A changed configuration cannot be applied; the one from before goes on."""
 
 
 class Bridge:
     """One site at work. Belongs to the event loop that starts it."""
 
     def __init__(self, site: Site, *, state: Path | None) -> None:
-        """Plan everything; open nothing but the ledger.
+        """Plan everything; open nothing but the ledger and the history.
 
         Args:
             site: the configuration.
@@ -87,42 +62,48 @@ class Bridge:
             StateError: the folder cannot be used, or another bridge uses it.
         """
         self.site = site
-        self.store = Store()
-        self._meters: dict[str, MeterPoints] = {}
-        self._first_round = FirstRound({name for _, name, _, _ in meters_of(site)})
+        self._state = state
         self._segments: dict[str, Segment] = {}
-        self._tasks: list[asyncio.Task[None]] = []
-        self._places = {name: (bus, meter.where) for bus, name, _, meter in meters_of(site)}
-        self._owners: dict[tuple[str, SecondaryAddress], str] = {}  # who answered so, on which bus
-        self._twins: set[frozenset[str]] = set()  # pairs that are said to be one meter
-        self._connected_at: dict[str, float] = {}  # of each bus, while nobody has answered on it
-        self._held: set[str] = set()  # buses that are said to be in other hands
-        self.on_first_round: Callable[[FirstRound], None] | None = None
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._died: asyncio.Future[None] | None = None
         with ExitStack() as resources:
             if state is not None:
                 resources.enter_context(_lock(state))
-            ledger = Ledger(None if state is None else state / LEDGER_FILE)
-            resources.callback(ledger.close)
-            self._build(site, ledger)
+            self._ledger = Ledger(None if state is None else state / LEDGER_FILE)
+            resources.callback(self._ledger.close)
+            self._history = History(
+                None if state is None else state / HISTORY_FILE,
+                keep=site.history.keep,
+                max_size=site.history.max_size,
+            )
+            resources.callback(self._history.close)
+            self.store = Store(self._history)
+            self.readings = Readings(self.store, self._ledger)
+            self._build(site)
             self._resources = resources.pop_all()
 
-    def _build(self, site: Site, ledger: Ledger) -> None:
-        for _, name, bus, meter in meters_of(site):
-            self._meters[name] = MeterPoints(meter_plan(name, bus, meter), self.store, ledger)
+    def _build(self, site: Site) -> None:
         for bus_name, bus in site.buses.items():
-            settings = segment_settings(bus_name, bus)
-            self._segments[bus_name] = Segment(
-                settings,
-                [meter_settings(name, bus, meter) for name, meter in bus.meters.items()],
-                self,
-                transport=make_transport(
-                    settings.port, baudrate=settings.baudrate, parity=settings.parity
-                ),
-            )
-        with ledger.transaction():
-            for points in self._meters.values():
-                points.offer()
-        self.device = BacnetDevice(_device_settings(site), self.store, ledger)
+            self._add_segment(segment_settings(bus_name, bus), _meters(bus))
+        with self._ledger.transaction():
+            for bus_name, name, bus, meter in meters_of(site):
+                self.readings.add(meter_plan(name, bus, meter), bus_name, meter.where)
+        for segment in self._segments.values():
+            for each in segment.meters:
+                ago = self.readings.read_ago(each.name)
+                if ago is not None:
+                    segment.heard(each.name, ago)
+        self.device = BacnetDevice(_device_settings(site), self.store, self._ledger)
+        self.health = Health(self._segments, self._history)
+
+    @property
+    def on_first_round(self) -> Callable[[FirstRound], None] | None:
+        """Called once every meter was heard of."""
+        return self.readings.on_first_round
+
+    @on_first_round.setter
+    def on_first_round(self, call: Callable[[FirstRound], None] | None) -> None:
+        self.readings.on_first_round = call
 
     async def start(self) -> None:
         """Bring up the BACnet device, then begin to poll.
@@ -130,134 +111,154 @@ class Bridge:
         Raises:
             BridgeError: the device's address or port cannot be had.
         """
+        self._died = asyncio.get_running_loop().create_future()
         try:
             await self.device.start()
         except BaseException:
             await self.stop()
             raise
         for name, segment in self._segments.items():
-            self._tasks.append(asyncio.create_task(_keep_running(segment), name=f"bus {name}"))
-        self._tasks.append(asyncio.create_task(self._watch_age(), name="age"))
+            self._begin(f"bus {name}", _keep_running(segment))
+        self._begin("age", self._watch_age())
+        self._begin("health", self.health.run())
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until ``stop`` is set, having started; then end cleanly."""
-        stopping = asyncio.create_task(stop.wait(), name="stop")
+        assert self._died is not None, "start comes first"
+        stopping: asyncio.Future[Any] = asyncio.create_task(stop.wait(), name="stop")
         try:
-            done, _ = await asyncio.wait(
-                {stopping, *self._tasks}, return_when=asyncio.FIRST_COMPLETED
-            )
-            for task in done - {stopping}:
-                # No task of ours ends by itself. Better to end than to run on without one.
-                task.result()
-                raise BridgeError(f"the task {task.get_name()!r} ended by itself")
+            await asyncio.wait({stopping, self._died}, return_when=asyncio.FIRST_COMPLETED)
+            if self._died.done():
+                self._died.result()
         finally:
             stopping.cancel()
             await self.stop()
 
     async def stop(self) -> None:
         """End polling, close the ports, take the device off the network."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        tasks = list(self._tasks.values())
         self._tasks.clear()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         await self.device.stop()
+        self.health.keep()
         self._resources.close()
 
-    # What the segments tell
+    async def reload(self, site: Site) -> list[str]:
+        """Go on by a changed configuration, without disturbing what is the same in it.
 
-    def meter_answered(self, meter: str, telegrams: tuple[Telegram, ...], at: float) -> None:
-        new = self._meters[meter].answered(telegrams, at, time.monotonic())
-        if new:
-            log.info("%s: found %d new points in its answer", meter, len(new))
-        log.debug("%s: read, %d records", meter, sum(len(t.records) for t in telegrams))
-        self._look_for_twin(meter)
-        bus, _ = self._places[meter]
-        self._connected_at.pop(bus, None)
-        self._held.discard(bus)
-        self._heard_of(meter, None)
+        Args:
+            site: checked already.
 
-    def meter_failed(self, meter: str, failure: Failure, at: float) -> None:
-        if failure.kind is FailureKind.BUSY:
-            # It answers, but has no fresh data now, as battery meters do that are asked too often.
-            # What it said last stays good until it is too old.
-            self._meters[meter].busy(at)
-        else:
-            self._meters[meter].failed(_FAULTS[failure.kind], at)
-        self._heard_of(meter, failure.kind)
+        Returns:
+            What was changed, in words.
 
-    def segment_changed(self, segment: str, connected: bool, detail: str) -> None:
-        """The segment has logged it; its meters hear of it one by one, when their turn comes."""
-        now = time.monotonic()
-        if connected:
-            self._connected_at[segment] = now
+        Raises:
+            ReloadError: it cannot be applied; nothing was changed.
+        """
+        try:
+            # Everything that may be refused is refused here, on a copy.
+            planned_objects(site, Ledger.copy_of(self._ledger.path))
+            meters = {name: _meters(bus) for name, bus in site.buses.items()}
+        except BridgeError as error:
+            raise ReloadError(str(error)) from error
+        if site.state != self.site.state and self._state is not None:
+            raise ReloadError(
+                f"state: is another folder now ({site.state}); that takes a new start"
+            )
+        said: list[str] = []
+        await self._change_device(site, said)
+        self._history.set_limits(keep=site.history.keep, max_size=site.history.max_size)
+        for name in self._segments.keys() - site.buses.keys():
+            await self._remove_segment(name)
+            said.append(f"bus {name} removed")
+        self._change_meters(site, said)
+        for name, bus in site.buses.items():
+            settings = segment_settings(name, bus)
+            segment = self._segments.get(name)
+            if segment is None:
+                self._begin(f"bus {name}", _keep_running(self._add_segment(settings, meters[name])))
+                said.append(f"bus {name} added")
+            elif (settings, meters[name]) != (segment.settings, segment.meters):
+                line = settings.line != segment.settings.line
+                segment.apply(settings, meters[name], _transport(settings) if line else None)
+                said.append(f"bus {name} changed")
+        self.site = site
+        return said
+
+    async def _change_device(self, site: Site, said: list[str]) -> None:
+        settings = _device_settings(site)
+        if settings == _device_settings(self.site):
             return
-        since = self._connected_at.pop(segment, None)
-        if since is None or now - since > HELD_BY_ANOTHER or segment in self._held:
-            return
-        self._held.add(segment)
-        log.warning(
-            "%s: the connection was lost at once (%s); does another program use the bus, another "
-            "bridge perhaps? Most gateways take one client at a time",
-            segment,
-            detail,
-        )
+        old = self.device
+        await old.stop()
+        device = BacnetDevice(settings, self.store, self._ledger)
+        try:
+            await device.start()
+        except BridgeError as error:
+            await old.start()
+            raise ReloadError(f"the BACnet device cannot be changed: {error}") from error
+        self.device = device
+        said.append("BACnet device changed; who had subscribed must do so again")
+
+    def _change_meters(self, site: Site, said: list[str]) -> None:
+        plans = {
+            name: (meter_plan(name, bus, meter), bus_name, meter.where)
+            for bus_name, name, bus, meter in meters_of(site)
+        }
+        for name in list(self.readings):
+            plan, place = self.readings.plan_of(name), self.readings.place_of(name)
+            if name not in plans:
+                said.append(f"meter {name} removed")
+                self.readings.remove(name)
+            elif (plan, *place) != plans[name]:
+                said.append(f"meter {name} changed")
+                self.readings.remove(name)
+        with self._ledger.transaction():
+            known = set(self.readings)
+            for name, (plan, bus_name, where) in plans.items():
+                if name not in known:
+                    self.readings.add(plan, bus_name, where, first_round=False)
+                    if f"meter {name} changed" not in said:
+                        said.append(f"meter {name} added")
+
+    def _add_segment(self, settings: SegmentSettings, meters: list[MeterSettings]) -> Segment:
+        segment = Segment(settings, meters, self.readings, transport=_transport(settings))
+        self._segments[settings.name] = segment
+        self.readings.attach(settings.name, segment)
+        return segment
+
+    async def _remove_segment(self, name: str) -> None:
+        task = self._tasks.pop(f"bus {name}")
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        del self._segments[name]
+        for meter in [each for each in self.readings if self.readings.place_of(each)[0] == name]:
+            self.readings.remove(meter)
+        self.readings.detach(name)
 
     def faults(self) -> Counter[Fault]:
         """How many of the meters' values are in fault now, by the reason."""
-        faults: Counter[Fault] = Counter()
-        for points in self._meters.values():
-            faults.update(points.faults())
-        return faults
+        return self.readings.faults()
 
-    def _look_for_twin(self, meter: str) -> None:
-        """Say, once, when two meters of the file turn out to be one on the bus."""
-        identity = self._meters[meter].identity
-        if identity is None:
-            return
-        bus, where = self._places[meter]
-        other = self._owners.setdefault((bus, identity), meter)
-        if other != meter and self._meters[other].identity != identity:
-            self._owners[bus, identity] = meter  # the other one was exchanged since
-            return
-        pair = frozenset((meter, other))
-        if other == meter or pair in self._twins:
-            return
-        self._twins.add(pair)
-        log.warning(
-            "%s (%s) and %s (%s) answer as one and the same meter, %s; remove one of the two from "
-            "the file, or, if these are two meters, give one of them another secondary address",
-            other,
-            self._places[other][1],
-            meter,
-            where,
-            identity,
-        )
+    def _begin(self, name: str, work: Coroutine[None, None, None]) -> None:
+        task = self._tasks[name] = asyncio.create_task(work, name=name)
+        task.add_done_callback(self._ended)
 
-    def _heard_of(self, meter: str, failure: FailureKind | None) -> None:
-        first = self._first_round
-        if meter not in first.waiting:
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """No task of ours ends by itself. Better to end than to run on without one."""
+        if task.cancelled() or self._died is None or self._died.done():
             return
-        first.waiting.discard(meter)
-        if failure is None:
-            first.answered += 1
-        elif failure in _WITHOUT_DATA:
-            first.without_data.append(meter)
-        else:
-            first.failed.append(meter)
-        if not first.waiting and self.on_first_round is not None:
-            self.on_first_round(first)
+        error = task.exception()
+        if error is None:
+            error = BridgeError(f"the task {task.get_name()!r} ended by itself")
+        self._died.set_exception(error)
 
     async def _watch_age(self) -> None:
         while True:
             await asyncio.sleep(AGE_CHECK)
-            now = time.monotonic()
-            for name, points in self._meters.items():
-                try:
-                    if points.expire(now):
-                        log.warning("%s: its values are now too old, and in fault", name)
-                except Exception:
-                    # The others' values grow old as well, and must be marked.
-                    log.exception("%s: an error in the bridge, looking at its age", name)
+            self.readings.expire()
 
 
 async def _keep_running(segment: Segment) -> None:
@@ -268,6 +269,14 @@ async def _keep_running(segment: Segment) -> None:
         except Exception:
             log.exception("%s: polling has ended in an error", segment.settings.name)
         await asyncio.sleep(RESTART_PAUSE)
+
+
+def _meters(bus: Bus) -> list[MeterSettings]:
+    return [meter_settings(name, bus, meter) for name, meter in bus.meters.items()]
+
+
+def _transport(settings: SegmentSettings) -> Transport:
+    return make_transport(settings.port, baudrate=settings.baudrate, parity=settings.parity)
 
 
 def _lock(state: Path) -> IO[bytes]:

@@ -5,14 +5,22 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+from bridge.config.billing import Billing as BillingKeys
 from bridge.config.keys import read_key
 from bridge.config.model import Bus, Meter, Point, Site
+from bridge.config.ways import Connection, Preparation, Priority, Step
+from bridge.config.ways import WakeUp as WakeUpKeys
 from bridge.mbus.address import SecondaryAddress, parse_address
+from bridge.mbus.control import CI_APPLICATION_RESET, CI_DATA_SEND
 from bridge.mbus.dif import DataField, Function
+from bridge.mbus.way import Nke, RawBytes, UserData, WakeUp, Way
+from bridge.mbus.way import Preparation as WayPreparation
 from bridge.points.known import bytes_of, imagine, kind_of, kind_of_quantity
-from bridge.points.meter import MeterPlan, PointPlan, unit_of
+from bridge.points.meter import unit_of
+from bridge.points.plan import MeterPlan, OnExchange, PointPlan
 from bridge.points.reading import Kind
 from bridge.points.select import Selector
+from bridge.polling.billing import STANDARD_FREEZE, Billing, Occasion, Period
 from bridge.polling.engine import MeterSettings, SegmentSettings
 from bridge.polling.schedule import RETRY_LAST
 from bridge.units import NO_UNITS
@@ -29,8 +37,41 @@ def max_age_of(bus: Bus, meter: Meter) -> float:
     """How old a value may become before it is in fault, in seconds."""
     if meter.max_age is not None:
         return meter.max_age
-    every = bus.every_of(meter)
-    return 2 * every + RETRY_LAST if every else CONTINUOUS_MAX_AGE
+    interval = bus.interval_of(meter)
+    return 2 * interval + RETRY_LAST if interval else CONTINUOUS_MAX_AGE
+
+
+def way_of(bus: Bus, meter: Meter) -> Way:
+    """How a meter is read, where that is not as the standard has it."""
+    return Way(
+        nke=Nke(meter.nke.value),
+        pause_after_nke=meter.pause_after_nke,
+        before=tuple(_preparation(each) for each in meter.before),
+        telegrams=None if meter.telegrams == "all" else frozenset(meter.telegrams),
+        fabrication=meter.fabrication,
+        baudrate=meter.baudrate if meter.baudrate != bus.baudrate else None,
+        timeout=meter.timeout,
+        tries=meter.tries,
+        wake_up=_wake_up(bus, bus.wake_up_of(meter)),
+    )
+
+
+def _preparation(preparation: Preparation) -> WayPreparation:
+    match preparation.step:
+        case Step.APPLICATION_RESET | Step.SELECT:
+            return UserData(CI_APPLICATION_RESET, preparation.data)
+        case Step.DATA:
+            return UserData(CI_DATA_SEND, preparation.data)
+        case Step.RAW:
+            return RawBytes(preparation.data)
+
+
+def _wake_up(bus: Bus, wake_up: WakeUpKeys | None) -> WakeUp | None:
+    if wake_up is None:
+        return None
+    # A transparent gateway has the parity that it was set to, whatever it is asked for.
+    parity = bus.parity if bus.is_transparent else wake_up.parity
+    return WakeUp(wake_up.byte, wake_up.duration, parity.value, wake_up.pause)
 
 
 def segment_settings(name: str, bus: Bus) -> SegmentSettings:
@@ -42,11 +83,21 @@ def segment_settings(name: str, bus: Bus) -> SegmentSettings:
         timeout=bus.timeout,
         latency=bus.latency,
         tries=bus.tries,
+        release=bus.connection is Connection.RELEASE,
+        billing=_billing(bus.billing) if bus.billing is not None else None,
     )
 
 
+def _billing(billing: BillingKeys) -> Billing:
+    when = billing.at
+    occasion = Occasion(Period(when.period.value), when.at, when.day, when.weekday, when.month)
+    if isinstance(billing.freeze, bytes):
+        return Billing(occasion, billing.freeze)
+    return Billing(occasion, STANDARD_FREEZE if billing.freeze == "standard" else None)
+
+
 def meter_settings(name: str, bus: Bus, meter: Meter) -> MeterSettings:
-    """How a meter is polled.
+    """How and when a meter is polled.
 
     Raises:
         KeyTextError: its key cannot be read.
@@ -57,6 +108,9 @@ def meter_settings(name: str, bus: Bus, meter: Meter) -> MeterSettings:
         every=bus.every_of(meter),
         window=meter.between,
         key=read_key(meter.key) if meter.key is not None else None,
+        way=way_of(bus, meter),
+        minimum_gap=bus.min_gap_of(meter),
+        priority=meter.priority is Priority.HIGH,
     )
 
 
@@ -72,6 +126,9 @@ def meter_plan(name: str, bus: Bus, meter: Meter) -> MeterPlan:
         else tuple(_point_plan(point_name, point) for point_name, point in points.items()),
         all_storages=points == "all",
         description=meter.description,
+        on_exchange=OnExchange(bus.on_exchange_of(meter).value),
+        nominal_flow=meter.nominal_flow,
+        nominal_power=meter.nominal_power,
     )
 
 
@@ -87,6 +144,8 @@ def _point_plan(name: str, point: Point) -> PointPlan:
         object_type=point.object.value if point.object is not None else None,
         instance=point.instance,
         cov_increment=point.cov_increment,
+        min_value=point.min_value,
+        max_value=point.max_value,
     )
 
 

@@ -36,6 +36,7 @@ RELIABILITY: Final = MappingProxyType(
         Fault.NO_CONNECTION: Reliability.COMMUNICATION_FAILURE,
         Fault.NO_ANSWER: Reliability.COMMUNICATION_FAILURE,
         Fault.DAMAGED: Reliability.COMMUNICATION_FAILURE,
+        Fault.UNREADABLE: Reliability.COMMUNICATION_FAILURE,
         Fault.TOO_OLD: Reliability.COMMUNICATION_FAILURE,
         Fault.FOREIGN_METER: Reliability.COMMUNICATION_FAILURE,
         Fault.RECORD_MISSING: Reliability.CONFIGURATION_ERROR,
@@ -50,6 +51,7 @@ RELIABILITY: Final = MappingProxyType(
         Fault.UNDER_RANGE: Reliability.UNDER_RANGE,
         Fault.REFUSED: Reliability.PROCESS_ERROR,
         Fault.METER_ERROR: Reliability.PROCESS_ERROR,
+        Fault.DOUBTED: Reliability.UNRELIABLE_OTHER,
         Fault.INTERNAL: Reliability.UNRELIABLE_OTHER,
     }
 )

@@ -5,6 +5,7 @@ Exit status: 0 done, 1 the job failed, 2 wrong usage or configuration.
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 
@@ -29,10 +30,10 @@ def main() -> None:
     try:
         app(prog_name="mbus-bacnet")
     except ConfigError as error:
-        say(str(error))
+        say(str(error), logging.ERROR)
         sys.exit(2)
     except BridgeError as error:
-        say(f"mbus-bacnet: {error}")
+        say(f"mbus-bacnet: {error}", logging.ERROR)
         sys.exit(2 if isinstance(error, _WRONG_USAGE) else 1)
     except BrokenPipeError:
         # `mbus-bacnet ... | head` has seen enough. Python would complain once more at its end.

@@ -9,9 +9,9 @@ import simplejson
 from bridge.cli.names import counted, short_object
 from bridge.cli.options import Config, Format, FormatOption
 from bridge.cli.output import Rows, out, say, write
-from bridge.config.check import cycle_time
 from bridge.config.load import load_with_warnings
 from bridge.config.model import Bus, Site
+from bridge.config.timing import bus_load, cycle_time
 from bridge.config.values import format_duration
 from bridge.points.ledger import Ledger
 from bridge.points.meter import ANSWERING, LAST_READ, SECONDARY_ADDRESS
@@ -27,8 +27,8 @@ def check(config: Config, format: FormatOption = Format.TEXT) -> None:
     """Read the site's file as run would, and show what comes of it.
 
     Every error with its line and its remedy; else every object that a BMS will see, the record that
-    feeds it where the meter has answered before, the load of each bus, and how long one round on it
-    takes. No bus is touched, and nothing is written.
+    feeds it where the meter has answered before, the load of each bus, how long one round on it
+    takes, and which share of the time that is. No bus is touched, and nothing is written.
 
     Example:
 
@@ -60,7 +60,8 @@ def check(config: Config, format: FormatOption = Format.TEXT) -> None:
         out.print(
             f"bus {name}: {counted(len(bus.meters), 'meter')}, "
             f"{counted(len(bus.meters) * UNIT_LOADS_OF_A_METER, 'unit load')}, "
-            f"about {cycle_time(bus):.1f} s a cycle at {bus.baudrate} baud"
+            f"about {cycle_time(bus):.1f} s a cycle at {bus.baudrate} baud, "
+            f"busy {_percent(bus_load(bus))} of the time"
         )
     for warning in warnings:
         say(str(warning))
@@ -97,6 +98,11 @@ def _show_open_meters(site: Site, objects: list[PlannedObject], ledger: Ledger) 
         out.print(f"no points found in the answers: {', '.join(told)}")
 
 
+def _percent(share: float) -> str:
+    """A share as people say it; what is little, but there, is not nothing."""
+    return f"{share:.0%}".replace("%", " %") if share >= 0.01 else "less than 1 %"
+
+
 def _bus_as_json(name: str, bus: Bus) -> dict[str, Any]:
     return {
         "name": name,
@@ -105,6 +111,7 @@ def _bus_as_json(name: str, bus: Bus) -> dict[str, Any]:
         "meters": len(bus.meters),
         "unit_loads": len(bus.meters) * UNIT_LOADS_OF_A_METER,
         "cycle_seconds": round(cycle_time(bus), 3),
+        "load": round(bus_load(bus), 4),
         "every": format_duration(bus.every),
     }
 

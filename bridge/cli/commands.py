@@ -6,14 +6,15 @@ when they run, so that ``read`` and ``decode`` do not wait for it.
 
 from __future__ import annotations
 
-import logging
 from typing import Annotated
 
 import typer
 
 from bridge import __version__
-from bridge.cli import browse, check, decode, read, run, schema, simulate
+from bridge.cli import browse, check, decode, history, read, run, schema, simulate
 from bridge.cli.help import Command
+from bridge.cli.logs import set_up
+from bridge.cli.options import LogFormat, LogFormatOption, Verbose
 from bridge.cli.output import write
 
 app = typer.Typer(
@@ -35,20 +36,14 @@ def _show_version(wanted: bool) -> None:
 
 @app.callback()
 def _common(
-    verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Log every reading, not only what changes.")
-    ] = False,
+    verbose: Verbose = False,
+    log_format: LogFormatOption = LogFormat.TEXT,
     _version: Annotated[
         bool,
         typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
     ] = False,
 ) -> None:
-    logging.basicConfig(
-        level=logging.WARNING,
-        format="%(asctime)s %(levelname)-7s %(message)s",
-        datefmt="%Y-%m-%d %H:%M:%S",
-    )
-    logging.getLogger("bridge").setLevel(logging.DEBUG if verbose else logging.INFO)
+    set_up(verbose=verbose, format=log_format)
 
 
 app.command("run", cls=Command)(run.run)
@@ -56,5 +51,6 @@ app.command("check", cls=Command)(check.check)
 app.command("read", cls=Command)(read.read)
 app.command("decode", cls=Command)(decode.decode)
 app.command("browse", cls=Command)(browse.browse)
+app.command("history", cls=Command)(history.history)
 app.command("simulate", cls=Command)(simulate.simulate)
 app.command("schema", cls=Command)(schema.schema)

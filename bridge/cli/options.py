@@ -20,6 +20,13 @@ class Format(StrEnum):
     JSON = "json"
 
 
+class LogFormat(StrEnum):
+    """How the log is written."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
 class TelegramFormat(StrEnum):
     """How telegrams are shown."""
 
@@ -118,6 +125,19 @@ FormatOption = Annotated[
 TelegramFormatOption = Annotated[
     TelegramFormat,
     typer.Option("--format", "-f", metavar="text|json|csv|xml", help="What stdout shows."),
+]
+
+Verbose = Annotated[
+    bool, typer.Option("--verbose", "-v", help="Log every reading, not only what changes.")
+]
+
+LogFormatOption = Annotated[
+    LogFormat,
+    typer.Option(
+        "--log-format",
+        metavar="text|json",
+        help="How the log on stderr is written: json is one object a line.",
+    ),
 ]
 
 KeyFile = Annotated[

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import logging
 import os
 import re
 import shutil
@@ -18,6 +19,8 @@ from rich.console import Console
 from rich.table import Table
 
 from bridge.errors import BridgeError
+
+_log = logging.getLogger("bridge.cli")
 
 
 class OutputError(BridgeError):
@@ -170,9 +173,27 @@ def write(text: str) -> None:
     _stdout.flush()
 
 
-def say(text: str) -> None:
-    """Tell the user something, on stderr: broken between words on a terminal, else one line."""
-    err.print(text, soft_wrap=not err.is_terminal)
+class _Voice:
+    """How the user is told something."""
+
+    by_log = False
+
+
+def say_by_log(wanted: bool) -> None:
+    """Let `say` speak through the log, for whom reads stderr line by line."""
+    _Voice.by_log = wanted
+
+
+def say(text: str, level: int = logging.INFO) -> None:
+    """Tell the user something, on stderr: broken between words on a terminal, else one line.
+
+    ``level`` is what it has in the log, where the log is for programs.
+    """
+    if not _Voice.by_log:
+        err.print(text, soft_wrap=not err.is_terminal)
+        return
+    for line in filter(None, map(str.strip, text.splitlines())):
+        _log.log(level, "%s", line)
 
 
 def command_name() -> str:

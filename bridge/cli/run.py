@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,9 +16,11 @@ from bridge.cli.output import command_name, say
 from bridge.config.load import elsewhere, load_with_warnings
 from bridge.config.model import Site
 from bridge.config.values import BACNET_PORT, format_duration
+from bridge.errors import BridgeError
 
 if TYPE_CHECKING:
-    from bridge.app.bridge import Bridge, FirstRound
+    from bridge.app.bridge import Bridge
+    from bridge.app.readings import FirstRound
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +53,7 @@ def run(
         bool, typer.Option("--verbose", "-v", help="Log every reading, not only what changes.")
     ] = False,
 ) -> None:
-    """Run the bridge until SIGTERM or Ctrl-C.
+    """Run the bridge until SIGTERM or Ctrl-C. SIGHUP has it read CONFIG again.
 
     Examples:
 
@@ -68,7 +71,50 @@ def run(
     for warning in warnings:
         say(str(warning))
     site = elsewhere(site, address=address, port=port)
-    asyncio.run(_serve(site, state=site.state, demo=False))
+    asyncio.run(_serve(site, state=site.state, reload=_Reload(config, address, port)))
+
+
+class _Reload:
+    """Reads the file again, as it was read at the start."""
+
+    def __init__(self, config: Path, address: str | None, port: int | None) -> None:
+        self._config = config
+        self._address = address
+        self._port = port
+        self._running: asyncio.Task[None] | None = None
+        self._again = False
+
+    def ask(self, bridge: Bridge) -> None:
+        """SIGHUP: once more after the present time, where one goes on."""
+        if self._running is not None and not self._running.done():
+            self._again = True
+            return
+        self._running = asyncio.create_task(self._work(bridge), name="reload")
+
+    async def _work(self, bridge: Bridge) -> None:
+        self._again = True
+        while self._again:
+            self._again = False
+            try:
+                # Reading and checking a large file takes a second that the buses should not wait.
+                site, warnings = await asyncio.to_thread(self._load)
+                for warning in warnings:
+                    log.warning("%s", warning)
+                changes = await bridge.reload(site)
+            except BridgeError as error:
+                for line in str(error).splitlines():
+                    log.error("%s", line)
+                log.error("not reloaded: the configuration from before goes on")
+                continue
+            except Exception:
+                log.exception("an error in the bridge, reloading its configuration")
+                continue
+            log.info("reloaded %s: %s", self._config, "; ".join(changes) or "nothing has changed")
+
+    def _load(self) -> tuple[Site, list[str]]:
+        site, warnings, _ = load_with_warnings(self._config)
+        site = elsewhere(site, address=self._address, port=self._port)
+        return site, [str(warning) for warning in warnings]
 
 
 async def _run_demo(address: str | None, port: int | None) -> None:
@@ -78,12 +124,12 @@ async def _run_demo(address: str | None, port: int | None) -> None:
     try:
         site = elsewhere(demo.site, address=address, port=port)
         # What simulated meters say need not survive.
-        await _serve(site, state=None, demo=True)
+        await _serve(site, state=None, reload=None)
     finally:
         await demo.stop()
 
 
-async def _serve(site: Site, *, state: Path | None, demo: bool) -> None:
+async def _serve(site: Site, *, state: Path | None, reload: _Reload | None) -> None:
     from bridge.app.bridge import Bridge
 
     bridge = Bridge(site, state=state)
@@ -91,16 +137,19 @@ async def _serve(site: Site, *, state: Path | None, demo: bool) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    loop.add_signal_handler(signal.SIGHUP, _not_yet)
+    # Before the bridge has started, there is nothing to reload, and no reason to end.
+    loop.add_signal_handler(signal.SIGHUP, _nothing)
     bridge.on_first_round = lambda first: _say_first_round(bridge, first)
     await bridge.start()
-    _say_what_runs(site, demo=demo)
+    if reload is not None:
+        loop.add_signal_handler(signal.SIGHUP, partial(reload.ask, bridge))
+    _say_what_runs(site, demo=reload is None)
     await bridge.run(stop)
     say("stopped")
 
 
-def _not_yet() -> None:
-    log.warning("SIGHUP: this version reads its configuration at the start only; start it again")
+def _nothing() -> None:
+    log.info("SIGHUP: there is no file to read again")
 
 
 def _say_what_runs(site: Site, *, demo: bool) -> None:

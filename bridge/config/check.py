@@ -11,11 +11,13 @@ from ipaddress import IPv4Interface
 from pathlib import Path
 from typing import NamedTuple
 
+from bridge.config.check_ways import check_ways, is_interval_broken
 from bridge.config.errors import Path as KeyPath
 from bridge.config.errors import quoted
 from bridge.config.keys import KeyTextError, parse_key
 from bridge.config.model import SELECTING, Bus, Key, Meter, Point, Site
 from bridge.config.templates import names, template
+from bridge.config.timing import ask_time, cycle_time
 from bridge.config.tree import Source
 from bridge.config.values import CONTINUOUS, ObjectType, format_duration
 from bridge.units import NO_UNITS, OFFERED, Quantity, default_unit
@@ -25,10 +27,6 @@ RESERVED_POINTS = ("answering", "last-read", "secondary-address", "read-now", "s
 
 # EN 13757-2: a level converter is built for up to so many unit loads.
 _UNIT_LOADS = 250
-
-# EN 13757-2, characters of 11 bits: a request has 5, a selection 17 and its E5; an answer has
-# from 25 to 261, in the middle about 100. A meter takes about 0.1 s to begin.
-_REQUEST, _SELECTION, _ANSWER, _BITS, _DELAY = 5, 18, 100, 11, 0.1
 
 # Quantities that only grow, and units in which eight digits of them are soon needed.
 _COUNTERS = frozenset(
@@ -81,6 +79,7 @@ def check(site: Site, source: Source) -> None:
         _check_load(bus, path, source)
         for meter_name, meter in bus.meters.items():
             _check_meter(bus, meter, (*path, "meters", meter_name), source)
+    check_ways(site, source)
 
 
 def _buses(site: Site) -> Iterator[tuple[str, Bus]]:
@@ -199,7 +198,7 @@ def _check_instances(site: Site, source: Source) -> None:
 
 def _check_addresses(bus: Bus, path: KeyPath, source: Source) -> None:
     primary: dict[int, _Place] = {}
-    exact: dict[str, _Place] = {}
+    exact: dict[tuple[str, str | None], _Place] = {}
     masks: list[tuple[str, _Place]] = []
     for name, meter in bus.meters.items():
         here = (*path, "meters", name)
@@ -215,16 +214,17 @@ def _check_addresses(bus: Bus, path: KeyPath, source: Source) -> None:
                 )
         if meter.secondary is not None:
             place = _Place((*here, "secondary"), name)
-            first = exact.setdefault(meter.secondary, place)
+            first = exact.setdefault((meter.secondary, meter.fabrication), place)
             if first is not place:
                 source.error(
                     place.path,
                     f"{first.name} has the secondary address {meter.secondary} too "
                     f"(line {source.line(first.path)})",
-                    "remove one of the two meters, or correct its address",
+                    "remove one of the two meters, or correct its address; fabrication tells apart "
+                    "meters that share one",
                 )
             else:
-                masks.append((_full_mask(meter.secondary), place))
+                masks.append((_full_mask(meter.secondary, meter.fabrication), place))
     _check_overlaps(masks, source)
 
 
@@ -250,36 +250,21 @@ def _check_overlaps(masks: list[tuple[str, _Place]], source: Source) -> None:
         (wild if is_wild else by_number.setdefault(number, [])).append((mask, place))
 
 
-def _full_mask(secondary: str) -> str:
-    """Identification, manufacturer, version and device type, fixed in length, F for any."""
+def _full_mask(secondary: str, fabrication: str | None) -> str:
+    """Identification, manufacturer, version, device type and fabrication number, fixed in length,
+    F for any."""
     identification, *rest = secondary.split("-")
     manufacturer, version, device_type = rest or ("FFFF", "FF", "FF")
     if manufacturer in ("FFF", "FFFF"):
         manufacturer = "FFFF"
-    return f"{identification}{manufacturer:_<4}{version}{device_type}"
+    return f"{identification}{manufacturer:_<4}{version}{device_type}{fabrication or 'F' * 8}"
 
 
 def _could_be_one(mask: str, other: str) -> bool:
-    pieces = [(mask[i], other[i]) for i in range(8)]
-    pieces += [(mask[8:12], other[8:12]), (mask[12:14], other[12:14]), (mask[14:], other[14:])]
+    digits = (*range(8), *range(16, 24))
+    pieces = [(mask[i], other[i]) for i in digits]
+    pieces += [(mask[8:12], other[8:12]), (mask[12:14], other[12:14]), (mask[14:16], other[14:16])]
     return all(a == b or set(a) == {"F"} or set(b) == {"F"} for a, b in pieces)
-
-
-def ask_time(bus: Bus, meter: Meter) -> float:
-    """About how long one meter keeps the bus busy, in seconds.
-
-    It is an estimate: one answer of 100 bytes, begun after 0.1 s.
-    """
-    characters, delay = _REQUEST + _ANSWER, _DELAY + (bus.latency or 0)
-    if meter.secondary is not None:
-        characters += _SELECTION
-        delay *= 2
-    return characters * _BITS / bus.baudrate + delay
-
-
-def cycle_time(bus: Bus) -> float:
-    """About how long it takes to read every meter of a bus once, in seconds."""
-    return sum(ask_time(bus, meter) for meter in bus.meters.values())
 
 
 def _check_load(bus: Bus, path: KeyPath, source: Source) -> None:
@@ -297,16 +282,16 @@ def _check_load(bus: Bus, path: KeyPath, source: Source) -> None:
         name: meter
         for name, meter in bus.meters.items()
         if bus.every_of(meter) != CONTINUOUS
-        and not _is_interval_broken(meter, (*path, "meters", name), source)
+        and not is_interval_broken(meter, (*path, "meters", name), source)
     }
     cycle = cycle_time(bus)
-    load = sum(ask_time(bus, meter) / bus.every_of(meter) for meter in timed.values())
+    load = sum(ask_time(bus, meter) / bus.interval_of(meter) for meter in timed.values())
     if load <= 1 or source.is_broken((*path, "baudrate")):
         return
     # Say it where the interval was written: at the bus, or at the shortest meter.
-    name, shortest = min(timed.items(), key=lambda item: bus.every_of(item[1]))
+    name, shortest = min(timed.items(), key=lambda item: bus.interval_of(item[1]))
     own = shortest.every is not None
-    interval = format_duration(bus.every_of(shortest))
+    interval = format_duration(bus.interval_of(shortest))
     place: KeyPath = (*path, "meters", name, "every") if own else (*path, "every")
     source.warn(
         place,
@@ -315,11 +300,6 @@ def _check_load(bus: Bus, path: KeyPath, source: Source) -> None:
         f"write {format_duration(_rounder(cycle))} or more"
         + (", or raise the baud rate if the meters allow" if bus.baudrate < 9600 else ""),
     )
-
-
-def _is_interval_broken(meter: Meter, path: KeyPath, source: Source) -> bool:
-    own = source.is_broken((*path, "every"))
-    return own or (meter.every is None and source.is_broken((*path[:2], "every")))
 
 
 def _seconds(seconds: float) -> str:
@@ -338,11 +318,11 @@ def _rounder(seconds: float) -> float:
 def _check_meter(bus: Bus, meter: Meter, path: KeyPath, source: Source) -> None:
     if meter.key is not None and not source.is_broken((*path, "key")):
         _check_key(meter.key, (*path, "key"), source)
-    interval = bus.every_of(meter)
+    interval = bus.interval_of(meter)
     if (
         meter.max_age is not None
         and meter.max_age < interval
-        and not _is_interval_broken(meter, path, source)
+        and not is_interval_broken(meter, path, source)
     ):
         source.warn(
             (*path, "max_age"),

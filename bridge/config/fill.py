@@ -14,10 +14,13 @@ from typing import Annotated, Any, NamedTuple, Protocol, TypeVar, Union, get_arg
 
 from pydantic import TypeAdapter, ValidationError
 
+from bridge.config.base import Model
+from bridge.config.billing import Billing
 from bridge.config.errors import Path, quoted
-from bridge.config.model import Bacnet, Bus, Device, Foreign, Key, Meter, Model, Point
+from bridge.config.model import Bacnet, Bus, Device, Foreign, History, Key, Meter, Point
 from bridge.config.tree import Mapping, Node, Scalar, Sequence, Source
 from bridge.config.values import Name, suggestion
+from bridge.config.ways import WakeUp
 
 _NAME: TypeAdapter[str] = TypeAdapter(Name)
 
@@ -34,6 +37,9 @@ _EXAMPLES: dict[type[Model], str] = {
     Meter: "{address: 1}",
     Point: "{quantity: volume}",
     Key: "{file: keys/name}",
+    History: "{keep: 400d}",
+    WakeUp: "{byte: 55, for: 2.2s}",
+    Billing: "{at: monthly 1 00:00}",
 }
 
 # What other programs call our keys.
@@ -66,6 +72,22 @@ _OTHER_WORDS = {
     "storage-number": "storage",
     "dib": "dif",
     "vib": "vif",
+    "gap": "min_gap",
+    "minimum-gap": "min_gap",
+    "min-interval": "min_gap",
+    "wakeup": "wake_up",
+    "preamble": "wake_up",
+    "duration": "for",
+    "fabrication-number": "fabrication",
+    "init": "before",
+    "snd-nke": "nke",
+    "delay-after-nke": "pause_after_nke",
+    "when": "at",
+    "retention": "keep",
+    "min": "min_value",
+    "minimum": "min_value",
+    "max": "max_value",
+    "maximum": "max_value",
 }
 
 
@@ -121,7 +143,8 @@ class _Filler:
                     values[key] = value
         if self._hook:
             self._hook.end(model, path, values)
-        for key, info in model.model_fields.items():
+        for key, name in model.names_by_key().items():
+            info = model.model_fields[name]
             if info.is_required() and key not in values:
                 values[key] = None
                 if key not in node.entries:
@@ -145,7 +168,7 @@ class _Filler:
         return partial if spoilt else model(**values)
 
     def _value(self, slot: _Slot, node: Node, path: Path, around: Values) -> Any:
-        if slot.group is not None:
+        if slot.group is not None and (slot.only_group or isinstance(node, Mapping)):
             return self._group(slot.group, node, path, around)
         if slot.named is not None and isinstance(node, Mapping):
             return self._named(slot.named, node, path, around)
@@ -211,7 +234,7 @@ class _Filler:
         return True
 
     def _unknown(self, key: str, model: type[Model], node: Mapping, path: Path) -> None:
-        known = list(model.model_fields)
+        known = list(model.names_by_key())
         other = _OTHER_WORDS.get(key.casefold().replace("_", "-"))
         meant = other if other in known else None
         if meant is None and not self._source.full:
@@ -238,7 +261,8 @@ def _make(model: type[M], values: Values) -> M | None:
 @functools.cache
 def _slots(model: type[Model]) -> dict[str, _Slot]:
     slots = {}
-    for key, info in model.model_fields.items():
+    for key, name in model.names_by_key().items():
+        info = model.model_fields[name]
         annotation: Any = info.annotation
         for extra in info.metadata:
             annotation = Annotated[annotation, extra]
@@ -261,9 +285,9 @@ def _shape(annotation: Any) -> tuple[type[Model] | None, type[Model] | None, boo
     for argument in arguments if origin in (Union, types.UnionType) else ():
         if argument is types.NoneType:
             continue
-        inner_group, inner_named, _ = _shape(argument)
+        inner_group, inner_named, inner_words = _shape(argument)
         group, named = group or inner_group, named or inner_named
-        words = words or (inner_group is None and inner_named is None)
+        words = words or inner_words or (inner_group is None and inner_named is None)
     return group, named, words
 
 

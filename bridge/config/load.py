@@ -8,14 +8,16 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
+from bridge.config.base import Model
 from bridge.config.check import check
 from bridge.config.errors import ConfigError, Problem, quoted
 from bridge.config.errors import Path as Keys
 from bridge.config.fill import Values, fill
-from bridge.config.model import SELECTING, Bacnet, Key, Meter, Model, Point, Site
+from bridge.config.model import SELECTING, Bacnet, Key, Meter, Point, Site
 from bridge.config.templates import Template, names, template
 from bridge.config.tree import Mapping, Problems, Source, read_tree
 from bridge.config.values import choose
+from bridge.config.ways import Ways
 
 # Some hundred times the largest site that one bridge can serve.
 MAX_BYTES = 10_000_000
@@ -139,14 +141,14 @@ class _SiteHook:
 
     def end(self, model: type[Model], path: Keys, values: Values) -> None:
         if model is Meter:
-            self._add_points(path, values)
+            self._add_template(path, values)
         elif model is Key and isinstance(values.get("file"), Path):
             values["file"] = self._path.parent / values["file"]
         elif model is Site:
             state = values.get("state") or f"{self._path.stem or 'site'}.state"
             values["state"] = self._path.parent / state
 
-    def _add_points(self, path: Keys, values: Values) -> None:
+    def _add_template(self, path: Keys, values: Values) -> None:
         name = values.get("model")
         if name is None:
             return
@@ -161,6 +163,9 @@ class _SiteHook:
         own: Any = values.get("points", {})
         if not isinstance(own, str):
             values["points"] = MappingProxyType({**known.points, **own})
+        for key in Ways.model_fields.keys() & known.model_fields_set:
+            if not self._source.has((*path, key)):
+                values[key] = getattr(known, key)
 
 
 def _template_of(values: Values) -> Template | None:

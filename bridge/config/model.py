@@ -10,30 +10,38 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from types import MappingProxyType
-from typing import Annotated, Literal, NamedTuple, Self
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, Field
 
+from bridge.config.base import Contradiction, Model
+from bridge.config.billing import Billing
 from bridge.config.errors import quoted
+from bridge.config.places import (
+    Bbmd,
+    BusPort,
+    FilePath,
+    Interface,
+    KeyPath,
+    Primary,
+    Secondary,
+    Variable,
+)
+from bridge.config.records import Dif, Modifiers, RecordKey, Vif
 from bridge.config.values import (
     BACNET_PORT,
     Age,
     Baudrate,
-    Bbmd,
-    BusPort,
     DeviceName,
-    Dif,
-    FilePath,
+    FileSize,
     Frozen,
     Function,
     FunctionWord,
     Increment,
     Instance,
-    Interface,
     Interval,
-    KeyPath,
+    Keep,
     Latency,
-    Modifiers,
     Name,
     Number,
     ObjectType,
@@ -41,11 +49,8 @@ from bridge.config.values import (
     Ordinal,
     Parity,
     ParityWord,
-    Primary,
     QuantityWord,
-    RecordKey,
     Scale,
-    Secondary,
     Storage,
     Subunit,
     Tariff,
@@ -55,36 +60,23 @@ from bridge.config.values import (
     Tries,
     UdpPort,
     UnitWord,
-    Variable,
-    Vif,
     Window,
     choose,
     wrong,
 )
-
-
-class Contradiction(NamedTuple):
-    """Keys of one model that do not agree; the first is the one to point at."""
-
-    keys: tuple[str, ...]
-    message: str
-    remedy: str
-
-
-class Model(BaseModel):
-    """Frozen; an unknown key is an error; what does not agree is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    def contradictions(self) -> Iterator[Contradiction]:
-        """What the keys say against each other."""
-        return iter(())
-
-    @model_validator(mode="after")
-    def _agrees(self) -> Self:
-        for contradiction in self.contradictions():
-            raise wrong(contradiction.message, contradiction.remedy)
-        return self
+from bridge.config.ways import (
+    Connection,
+    ConnectionWord,
+    Fabrication,
+    Gap,
+    OnExchange,
+    OnExchangeWord,
+    Priority,
+    PriorityWord,
+    WakeUp,
+    WakeUpOrNone,
+    Ways,
+)
 
 
 class Device(Model):
@@ -236,6 +228,16 @@ class Point(Model):
     high_limit: Number | None = Field(
         default=None, description="Above this, in the value's unit, the object is in alarm."
     )
+    min_value: Number | None = Field(
+        default=None,
+        description="What is below this, in the value's unit, cannot be true: it is asked for once "
+        "more, and is in fault if it comes again.",
+    )
+    max_value: Number | None = Field(
+        default=None,
+        description="What is above this, in the value's unit, cannot be true: it is asked for once "
+        "more, and is in fault if it comes again.",
+    )
 
     def contradictions(self) -> Iterator[Contradiction]:
         if self.record is not None:
@@ -264,16 +266,14 @@ class Point(Model):
                     yield Contradiction(
                         (key, "dif"), f"dif says the {key} already", f"remove {key} or dif"
                     )
-        if (
-            self.low_limit is not None
-            and self.high_limit is not None
-            and self.low_limit >= self.high_limit
-        ):
-            yield Contradiction(
-                ("low_limit", "high_limit"),
-                f"low_limit {self.low_limit} is not below high_limit {self.high_limit}",
-                "exchange the two, or remove one",
-            )
+        for low, high in (("low_limit", "high_limit"), ("min_value", "max_value")):
+            least, most = getattr(self, low), getattr(self, high)
+            if least is not None and most is not None and least >= most:
+                yield Contradiction(
+                    (low, high),
+                    f"{low} {least} is not below {high} {most}",
+                    "exchange the two, or remove one",
+                )
         if self.object is ObjectType.ACCUMULATOR and self.cov_increment is not None:
             # ASHRAE 135, 12.1 (accumulator) has no such property.
             yield Contradiction(
@@ -317,8 +317,8 @@ def _points_word(value: object) -> object:
 Points = Literal["current", "all"] | Annotated[Mapping[Name, Point], *Frozen]
 
 
-class Meter(Model):
-    """One meter: where it is on the bus, and which of its values are offered."""
+class _Placed(Model):
+    """Where a meter is on the bus, and when it is read."""
 
     address: Primary | None = Field(
         default=None, description="Primary address, 0 to 250; this or secondary, one of the two."
@@ -329,10 +329,15 @@ class Meter(Model):
         "12345678-KAM-1B-04 (identification, manufacturer, version, device type), with F as the "
         "wildcard digit.",
     )
+    fabrication: Fabrication | None = Field(
+        default=None,
+        description="Fabrication number of the meter, eight digits with F as the wildcard digit: "
+        "selects one of several that share a secondary address.",
+    )
     model: Name | None = Field(
         default=None,
-        description="Name of a meter template, whose points this meter then has; a point of the "
-        "same name under points changes or adds to it.",
+        description="Name of a meter template, whose points this meter then has, and which is read "
+        "as such meters need it; what is written here goes before it.",
     )
     every: Interval | None = Field(
         default=None,
@@ -343,6 +348,21 @@ class Meter(Model):
         description='Window of the day, local time, in which the meter may be read: "02:00-04:00". '
         "Without it, at any time.",
     )
+    priority: PriorityWord = Field(
+        default=Priority.NORMAL,
+        description="high where the meter's turn goes before those of others on its bus.",
+    )
+    baudrate: Baudrate | None = Field(
+        default=None,
+        description="Baud rate of this meter, where it is not the one of its bus; a transparent "
+        "gateway cannot change its own.",
+    )
+    on_exchange: OnExchangeWord | None = Field(
+        default=None,
+        description="What becomes of a meter that answers in this one's place: accept (one of the "
+        "same kind takes over the objects) or hold (no values until its address is written here); "
+        "without it, as the bus says.",
+    )
     key: Key | None = Field(
         default=None, description="Where the AES-128 key of an encrypted meter is kept."
     )
@@ -352,6 +372,11 @@ class Meter(Model):
         "interval and one retry.",
     )
     description: Text = Field(default="", description="What the operator reads of the meter.")
+
+
+class Meter(Ways, _Placed):
+    """One meter: where it is on the bus, how it is read, which of its values are offered."""
+
     points: Annotated[Points, BeforeValidator(_points_word)] = Field(
         default="current",
         description="Which values are offered: current (all that the meter tells of now), all "
@@ -359,6 +384,7 @@ class Meter(Model):
     )
 
     def contradictions(self) -> Iterator[Contradiction]:
+        yield from super().contradictions()
         if self.address is None and self.secondary is None:
             yield Contradiction(
                 ("address", "secondary"),
@@ -370,6 +396,12 @@ class Meter(Model):
                 ("secondary", "address"),
                 "the meter has a primary and a secondary address",
                 "keep one of the two: secondary where several meters share a primary address",
+            )
+        if self.fabrication is not None and self.secondary is None:
+            yield Contradiction(
+                ("fabrication", "secondary"),
+                "a fabrication number adds to a secondary address, and there is none",
+                "write secondary: 12345678 too, or remove it",
             )
 
     @property
@@ -408,15 +440,74 @@ class Bus(Model):
     tries: Tries = Field(
         default=3, description="How often a request is sent before the meter counts as silent."
     )
+    connection: ConnectionWord = Field(
+        default=Connection.HOLD,
+        description="hold keeps the port open; release closes it while no meter has a turn, for a "
+        "gateway that takes one client at a time and has several.",
+    )
+    min_gap: Gap = Field(
+        default=0.0,
+        description="Time between two readouts of a meter at least, whoever asks for them, unless "
+        "the meter says otherwise.",
+    )
+    on_exchange: OnExchangeWord = Field(
+        default=OnExchange.ACCEPT,
+        description="What becomes of a meter that answers in another's place, unless the meter "
+        "says otherwise: accept (one of the same kind takes over the objects) or hold (no values "
+        "until its address is written here).",
+    )
+    wake_up: WakeUpOrNone | None = Field(
+        default=None,
+        description="Characters that wake the meters of this bus, unless the meter says otherwise.",
+    )
+    billing: Billing | None = Field(
+        default=None, description="Readings of all meters of this bus at one set time."
+    )
     meters: Annotated[Mapping[Name, Meter], *Frozen] = Field(
         default_factory=lambda: MappingProxyType({}),
         description="The meters, each by a name that is unique in the whole file and never "
         "changes: what a BMS knows its values by follows from it.",
     )
 
+    @property
+    def is_transparent(self) -> bool:
+        """Whether a gateway lies between that has a line of its own, out of our reach."""
+        return self.port.startswith("tcp://")
+
     def every_of(self, meter: Meter) -> float:
         """The interval of one meter in seconds; 0 where it is read continuously."""
         return self.every if meter.every is None else meter.every
+
+    def min_gap_of(self, meter: Meter) -> float:
+        """The time between two readouts of one meter at least, in seconds."""
+        return self.min_gap if meter.min_gap is None else meter.min_gap
+
+    def interval_of(self, meter: Meter) -> float:
+        """How often one meter can be read, in seconds; 0 where nothing holds it back."""
+        return max(self.every_of(meter), self.min_gap_of(meter))
+
+    def on_exchange_of(self, meter: Meter) -> OnExchange:
+        """What becomes of a meter that answers in the place of one of this bus."""
+        return self.on_exchange if meter.on_exchange is None else meter.on_exchange
+
+    def wake_up_of(self, meter: Meter) -> WakeUp | None:
+        """What wakes one meter; None where it needs nothing."""
+        wake_up = self.wake_up if meter.wake_up is None else meter.wake_up
+        return wake_up if isinstance(wake_up, WakeUp) else None
+
+
+class History(Model):
+    """The readings that the bridge keeps in its state folder."""
+
+    keep: Keep = Field(
+        default=400 * 86400.0,
+        description="How long a reading is kept; with 0 only the last one of each point.",
+    )
+    max_size: FileSize = Field(
+        default=1_000_000_000,
+        description="How large the file may become, 10MB to 1TB; beyond it the oldest readings "
+        "go first.",
+    )
 
 
 class Site(Model):
@@ -434,6 +525,10 @@ class Site(Model):
     )
     state: FilePath | None = Field(
         default=None,
-        description="Folder in which the bridge keeps its last readings and object identifiers, "
+        description="Folder in which the bridge keeps its readings and object identifiers, "
         "relative to this file; without it, one named after this file, with the ending .state.",
+    )
+    history: History = Field(
+        default_factory=History,
+        description="The readings that the bridge keeps, for billing and for its next start.",
     )

@@ -6,10 +6,12 @@ from typing import Any
 
 from bridge.config.model import Site
 from bridge.config.templates import names
-from bridge.config.values import format_duration
+from bridge.config.values import format_duration, format_size
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
-_DURATION_KEYS = frozenset({"every", "timeout", "latency", "max_age"})
+_DURATION_KEYS = frozenset(
+    {"every", "timeout", "latency", "max_age", "min_gap", "pause_after_nke", "for", "pause", "keep"}
+)
 
 
 def schema() -> dict[str, Any]:
@@ -33,16 +35,34 @@ def schema() -> dict[str, Any]:
     # Pydantic writes a Decimal as a text.
     point = meter["properties"]["points"]["anyOf"][1]["additionalProperties"]
     point["properties"]["scale"]["default"] = 1
-    for properties in (bus["properties"], meter["properties"]):
-        for name in _DURATION_KEYS & properties.keys():
-            if isinstance(properties[name].get("default"), int | float):
-                properties[name]["default"] = format_duration(properties[name]["default"])
+    meter["dependentRequired"] = {"fabrication": ["secondary"]}
+    _say_defaults(site)
     return {
         "$schema": _DIALECT,
         "title": "mbus-bacnet site",
         "description": "The configuration of an M-Bus to BACnet/IP bridge.",
         **{key: value for key, value in site.items() if key != "description"},
     }
+
+
+def _say_defaults(node: Any) -> None:
+    """Write defaults as the file would say them: durations, sizes and bytes are numbers here."""
+    if isinstance(node, list):
+        for each in node:
+            _say_defaults(each)
+    if not isinstance(node, dict):
+        return
+    for name, inner in node.get("properties", {}).items():
+        default = inner.get("default")
+        if isinstance(default, int | float) and not isinstance(default, bool):
+            if name in _DURATION_KEYS:
+                inner["default"] = format_duration(default)
+            elif name == "max_size":
+                inner["default"] = format_size(int(default))
+            elif name == "byte":
+                inner["default"] = f"{default:02X}"
+    for inner in node.values():
+        _say_defaults(inner)
 
 
 def _plain(node: Any, definitions: dict[str, Any]) -> Any:

@@ -1,4 +1,5 @@
-"""Meter templates: the points of a meter type, each with the telegram that proves it.
+"""Meter templates: the points of a meter type, each with the telegram that proves it, and how such
+a meter wants to be read.
 
 They are YAML files in ``bridge/config/meters``, inside the package, so that an installed wheel has
 them too. ``model: itron-cyble`` names the file ``itron-cyble.yaml``.
@@ -13,12 +14,14 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field
 
+from bridge.config.base import Model
 from bridge.config.errors import ConfigError
 from bridge.config.fill import fill
-from bridge.config.model import Model, Point
+from bridge.config.model import Point
 from bridge.config.tree import Mapping as MappingNode
 from bridge.config.tree import Problems, Source, read_tree
 from bridge.config.values import Frozen, Name, Text, wrong
+from bridge.config.ways import Ways
 
 
 def _words(pattern_length: int, what: str) -> BeforeValidator:
@@ -54,8 +57,11 @@ class Proof(Model):
     )
 
 
-class Template(Model):
-    """What is known of a meter type before any meter is asked."""
+class Template(Ways):
+    """What is known of a meter type before any meter is asked.
+
+    The ways that it sets are those of each meter that names it and does not say otherwise.
+    """
 
     name: Text = Field(description="The meter type in words.")
     manufacturer: Annotated[tuple[str, ...], _words(3, "manufacturer")] = Field(

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import datetime
 import difflib
-import ipaddress
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping
@@ -55,15 +54,17 @@ def suggestion(text: str, known: Iterable[str]) -> str | None:
     return words[near[0]] if near else None
 
 
-def _text(value: object, what: str) -> str:
+def text_of(value: object, what: str) -> str:
+    """The text that the user wrote where ``what`` belongs ("a number"); a group or list is none."""
     if isinstance(value, str):
         return value
     if isinstance(value, bool) or not isinstance(value, int | Decimal | Path):
-        raise wrong(f"{_name_of(value)} stands where {what} belongs", f"write {what}")
+        raise wrong(f"{name_of(value)} stands where {what} belongs", f"write {what}")
     return str(value)
 
 
-def _name_of(value: object) -> str:
+def name_of(value: object) -> str:
+    """What sort of thing a value is, for a message."""
     if isinstance(value, Mapping):
         return "a group of keys"
     if isinstance(value, list | tuple):
@@ -78,7 +79,7 @@ def whole_number(lowest: int, highest: int, what: str) -> Callable[[object], int
     """A reader of whole numbers in a range, both ends included."""
 
     def read(value: object) -> int:
-        text = _text(value, "a whole number")
+        text = text_of(value, "a whole number")
         if not re.fullmatch(r"[+-]?[0-9]{1,18}", text):
             raise wrong(
                 f"{quoted(text)} is no whole number", f"{what} is {lowest} to {highest}, in digits"
@@ -97,7 +98,8 @@ def whole_number(lowest: int, highest: int, what: str) -> Callable[[object], int
     return read
 
 
-def _whole(lowest: int, highest: int, what: str) -> tuple[BeforeValidator, WithJsonSchema]:
+def whole(lowest: int, highest: int, what: str) -> tuple[BeforeValidator, WithJsonSchema]:
+    """A kind of whole number in a range, both ends included."""
     return (
         BeforeValidator(whole_number(lowest, highest, what)),
         WithJsonSchema({"type": "integer", "minimum": lowest, "maximum": highest}),
@@ -105,7 +107,7 @@ def _whole(lowest: int, highest: int, what: str) -> tuple[BeforeValidator, WithJ
 
 
 def decimal_number(value: object) -> Decimal:
-    text = _text(value, "a number")
+    text = text_of(value, "a number")
     if re.fullmatch(r"[+-]?[0-9]+,[0-9]+", text):
         raise wrong(
             f"{quoted(text)} has a decimal comma", f"write a point: {text.replace(',', '.')}"
@@ -137,7 +139,7 @@ def _not_negative(value: Decimal) -> Decimal:
 
 
 def _baudrate(value: object) -> int:
-    text = _text(value, "a baud rate")
+    text = text_of(value, "a baud rate")
     if text not in map(str, BAUDRATES):
         choice = ", ".join(map(str, BAUDRATES[:-1]))
         raise wrong(f"{quoted(text)} is no M-Bus baud rate", f"choose {choice} or {BAUDRATES[-1]}")
@@ -146,14 +148,14 @@ def _baudrate(value: object) -> int:
 
 _NUMBER = {"type": "number"}
 
-Instance = Annotated[int, *_whole(0, HIGHEST_INSTANCE, "an instance number")]
-UdpPort = Annotated[int, *_whole(1, 65535, "a UDP port")]
-Tries = Annotated[int, *_whole(1, 10, "the number of tries")]
+Instance = Annotated[int, *whole(0, HIGHEST_INSTANCE, "an instance number")]
+UdpPort = Annotated[int, *whole(1, 65535, "a UDP port")]
+Tries = Annotated[int, *whole(1, 10, "the number of tries")]
 # EN 13757-3, 6.3: what ten DIFEs can say.
-Storage = Annotated[int, *_whole(0, 2**41 - 1, "a storage number")]
-Tariff = Annotated[int, *_whole(0, 2**20 - 1, "a tariff")]
-Subunit = Annotated[int, *_whole(0, 2**10 - 1, "a subunit")]
-Ordinal = Annotated[int, *_whole(1, 1000, "which of several records")]
+Storage = Annotated[int, *whole(0, 2**41 - 1, "a storage number")]
+Tariff = Annotated[int, *whole(0, 2**20 - 1, "a tariff")]
+Subunit = Annotated[int, *whole(0, 2**10 - 1, "a subunit")]
+Ordinal = Annotated[int, *whole(1, 1000, "which of several records")]
 Baudrate = Annotated[int, BeforeValidator(_baudrate), WithJsonSchema({"enum": list(BAUDRATES)})]
 Number = Annotated[Decimal, BeforeValidator(decimal_number), WithJsonSchema(_NUMBER)]
 Scale = Annotated[
@@ -204,7 +206,11 @@ def format_duration(seconds: float) -> str:
     return f"{milliseconds // 1000}.{milliseconds % 1000:03d}".rstrip("0") + "s"
 
 
-def _duration(lowest: str, highest: str, *, continuous: bool = False) -> Callable[[object], float]:
+def duration(lowest: str, highest: str, *, continuous: bool = False) -> Callable[[object], float]:
+    """A reader of durations in a range, both ends included, to seconds.
+
+    ``continuous`` allows this word, for 0. Where 0 is in the range it needs no unit.
+    """
     least, most = parse_duration(lowest), parse_duration(highest)
     assert least is not None
     assert most is not None
@@ -218,10 +224,12 @@ def _duration(lowest: str, highest: str, *, continuous: bool = False) -> Callabl
             seconds = float(value)
             text = format_duration(seconds)
         else:
-            text = _text(value, "a duration").strip()
+            text = text_of(value, "a duration").strip()
             if continuous and text == "continuous":
                 return CONTINUOUS
             seconds = parse_duration(text)
+        if seconds is None and text == "0" and least == 0:
+            return 0.0
         if seconds is None:
             if re.fullmatch(r"[0-9]{1,9}(\.[0-9]+)?", text):
                 raise wrong(
@@ -248,7 +256,8 @@ def _duration(lowest: str, highest: str, *, continuous: bool = False) -> Callabl
     return read
 
 
-def _duration_schema(*, continuous: bool = False) -> WithJsonSchema:
+def duration_schema(*, continuous: bool = False) -> WithJsonSchema:
+    """What an editor takes for a duration."""
     pattern = f"^{_DURATION}$"
     if continuous:
         pattern = f"^(?:continuous|{_DURATION})$"
@@ -258,7 +267,7 @@ def _duration_schema(*, continuous: bool = False) -> WithJsonSchema:
 def _window(value: object) -> object:
     if isinstance(value, tuple):
         return value
-    text = _text(value, 'a window like "02:00-04:00"').strip()
+    text = text_of(value, 'a window like "02:00-04:00"').strip()
     match = re.fullmatch(r"([0-9]{1,2}):([0-9]{2})\s*[-–]\s*([0-9]{1,2}):([0-9]{2})", text)
     if match is None:
         raise wrong(f"{quoted(text)} is no window of the day", 'write it like "02:00-04:00"')
@@ -276,12 +285,13 @@ def _window(value: object) -> object:
 
 Interval = Annotated[
     float,
-    BeforeValidator(_duration("1s", "366d", continuous=True)),
-    _duration_schema(continuous=True),
+    BeforeValidator(duration("1s", "366d", continuous=True)),
+    duration_schema(continuous=True),
 ]
-Age = Annotated[float, BeforeValidator(_duration("1s", "3660d")), _duration_schema()]
-Timeout = Annotated[float, BeforeValidator(_duration("10ms", "60s")), _duration_schema()]
-Latency = Annotated[float, BeforeValidator(_duration("0s", "60s")), _duration_schema()]
+Age = Annotated[float, BeforeValidator(duration("1s", "3660d")), duration_schema()]
+Keep = Annotated[float, BeforeValidator(duration("0s", "36600d")), duration_schema()]
+Timeout = Annotated[float, BeforeValidator(duration("10ms", "60s")), duration_schema()]
+Latency = Annotated[float, BeforeValidator(duration("0s", "60s")), duration_schema()]
 Window = Annotated[
     tuple[datetime.time, datetime.time],
     BeforeValidator(_window),
@@ -314,11 +324,65 @@ TimeToLive = Annotated[
     ),
 ]
 
+# --- sizes -----------------------------------------------------------------------------------
+
+_SIZES = {"kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+_SIZE = rf"([0-9]{{1,9}}(?:\.[0-9]{{1,3}})?)\s?({'|'.join(_SIZES)})"
+_SMALLEST, _LARGEST = 10 * 10**6, 10**12
+
+
+def parse_size(text: str) -> int | None:
+    """``500MB``, ``1.5GB`` in bytes, by powers of ten; None where it is no size."""
+    match = re.fullmatch(_SIZE, text)
+    return None if match is None else int(Decimal(match[1]) * _SIZES[match[2]])
+
+
+def format_size(size: int) -> str:
+    """Bytes as a configuration would say them, in the largest unit that leaves no rest."""
+    for unit, bytes_of_unit in reversed(_SIZES.items()):
+        if size % bytes_of_unit == 0:
+            return f"{size // bytes_of_unit}{unit}"
+    return f"{size} bytes"
+
+
+def _file_size(value: object) -> int:
+    if isinstance(value, int) and not isinstance(value, bool):
+        size: int | None = value
+        text = format_size(value)
+    else:
+        text = text_of(value, "a size").strip()
+        size = parse_size(text)
+    if size is None:
+        if re.fullmatch("[0-9]{1,15}", text):
+            raise wrong(f"{text} has no unit", f"write {text}MB or {text}GB")
+        units = {unit.casefold()[0]: unit for unit in _SIZES}
+        match = re.fullmatch(r"([0-9.]+)\s*([kmgt])(?:i?b)?", text.casefold())
+        close = f"{match[1]}{units[match[2]]}" if match else ""
+        right = close if parse_size(close) is not None else "a number and a unit, like 500MB or 1GB"
+        raise wrong(f"{quoted(text)} is no size", f"write {right}")
+    if not _SMALLEST <= size <= _LARGEST:
+        raise wrong(
+            f"{quoted(text)} is too {'small' if size < _SMALLEST else 'large'}",
+            f"choose {format_size(_SMALLEST)} to {format_size(_LARGEST)}",
+        )
+    return size
+
+
+FileSize = Annotated[
+    int,
+    BeforeValidator(_file_size),
+    WithJsonSchema({"type": "string", "pattern": f"^{_SIZE}$"}),
+]
+
+# Bytes, two digits each; blanks may stand between them.
+HEX = "(?:[0-9A-Fa-f]{2} ?)+"
+
 # --- words -----------------------------------------------------------------------------------
 
 
-def _free_text(value: object) -> str:
-    text = unicodedata.normalize("NFC", _text(value, "a text")).strip()
+def free_text(value: object) -> str:
+    """One line of printable characters, at most 255."""
+    text = unicodedata.normalize("NFC", text_of(value, "a text")).strip()
     for c in text:
         if not c.isprintable():
             raise wrong(
@@ -331,7 +395,7 @@ def _free_text(value: object) -> str:
 
 
 def _device_name(value: object) -> str:
-    text = _free_text(value)
+    text = free_text(value)
     if not text:
         raise wrong("the name is empty", "give the device a name that no other device has")
     if len(text) > 64:
@@ -347,7 +411,7 @@ _NAME_SCHEMA = r"^[^\x00-/:-@\[-`{-\x7f](?:[^\x00-,./:-@\[-^`{-\x7f]*[^\x00-/:-@
 
 
 def _name(value: object) -> str:
-    text = unicodedata.normalize("NFC", _text(value, "a name"))
+    text = unicodedata.normalize("NFC", text_of(value, "a name"))
     if re.fullmatch(_NAME, text) and len(text) <= 48:
         return text
     if len(text) > 48:
@@ -363,11 +427,12 @@ def _name(value: object) -> str:
 E = TypeVar("E", bound=StrEnum)
 
 
-def _member(words: type[E], what: str) -> tuple[BeforeValidator, WithJsonSchema]:
+def member(words: type[E], what: str) -> tuple[BeforeValidator, WithJsonSchema]:
+    """A kind of word that is one of an enumeration's."""
     known = [word.value for word in words]
 
     def read(value: object) -> E:
-        text = _text(value, what)
+        text = text_of(value, what)
         if text in known:
             return words(text)
         raise wrong(f"{quoted(text)} is no {what}", choose(text, known))
@@ -443,7 +508,7 @@ _UNIT_SIGNS = {
 
 
 def _unit(value: object) -> str:
-    text = _text(value, "a unit")
+    text = text_of(value, "a unit")
     if text in OFFERED:
         return text
     british = text.casefold().replace("_", "-").replace("metre", "meter").replace("litre", "liter")
@@ -452,114 +517,8 @@ def _unit(value: object) -> str:
     raise wrong(f"{quoted(text)} is no unit that BACnet has a name for", remedy)
 
 
-def _modifiers(value: object) -> object:
-    if isinstance(value, str):
-        raise wrong(f"{quoted(value)} is no list", f"write [{quoted(value)}]")
-    if not isinstance(value, list | tuple):
-        raise wrong(f"{_name_of(value)} stands where a list belongs", "write [backward], say")
-    words = tuple(_free_text(word) for word in value)
-    if any(not word for word in words):
-        raise wrong("a modifier is empty", "write the words that `read` shows for the record")
-    return words
-
-
-# EN 13757-3, 6.3 and 6.4: one byte and ten more; a VIB with a text in it has up to 256.
-def _hex_bytes(most: int, what: str) -> Callable[[object], bytes]:
-    def read(value: object) -> bytes:
-        if isinstance(value, bytes):
-            return value
-        text = _text(value, f"the bytes of {what}").replace(" ", "")
-        if not re.fullmatch(r"(?:[0-9A-Fa-f]{2})+", text):
-            raise wrong(
-                f"{quoted(text)} is no row of bytes",
-                "write two hex digits a byte, like 8C10, in quotes",
-            )
-        data = bytes.fromhex(text)
-        if len(data) > most:
-            raise wrong(f"{what} has {len(data)} bytes", f"it has at most {most}")
-        return data
-
-    return read
-
-
-_RECORD = r"([0-9A-Fa-f]{2} ?)+(/1)?(#[1-9][0-9]{0,2})?"
-_EXTENSION = 0x80
-_PLAIN_TEXT_VIF = 0x7C
-
-
-def _record_key(value: object) -> str:
-    """DIB and VIB in hex, and an ordinal among equals where it is not the first.
-
-    A counter of the fixed structure has one byte of type and unit in their place, and /1 behind it
-    where it is a stored one.
-    """
-    text = _text(value, "the key of a record").strip()
-    if not re.fullmatch(_RECORD, text):
-        raise wrong(
-            f"{quoted(text)} is no key of a record",
-            "write its DIF and VIF bytes as `read` shows them, like 0C06, or 0C06#2 for the second "
-            "of two equal ones",
-        )
-    block, _, ordinal = text.replace(" ", "").upper().partition("#")
-    digits, _, storage = block.partition("/")
-    data = bytes.fromhex(digits)
-    key = block if ordinal in ("", "1") else f"{block}#{ordinal}"
-    if len(data) == 1:
-        return key
-    if storage:
-        raise wrong(
-            f"{quoted(text, 40)} has a storage number behind its bytes",
-            "write the bytes alone, which tell it already: only a key of one byte, like E9/1, "
-            "has it there",
-        )
-    dib = _end_of_chain(data, 0)
-    if dib is None or dib > 12 or dib == len(data):
-        raise wrong(
-            f"{quoted(text)} has no VIF",
-            "write the DIF with its DIFEs, then the VIF with its VIFEs: 0C06, 8C1006, 04933C",
-        )
-    if data[0] & 0x0F == 0x0F:
-        raise wrong(
-            f"{digits[:2]} begins no data record, but is a DIF of its own",
-            "write the DIF and VIF bytes of a record as `read` shows them",
-        )
-    if data[dib] & ~_EXTENSION == _PLAIN_TEXT_VIF:
-        vib: int | None = len(data)  # a text has any length; the meter's answer shows the rest
-    else:
-        vib = _end_of_chain(data, dib)
-    if vib is None:
-        raise wrong(
-            f"{quoted(text)} ends within its VIF: the last byte says that another one follows",
-            "write all of its VIFEs, as `read` shows them",
-        )
-    if vib != len(data):
-        raise wrong(
-            f"{quoted(text, 40)} goes on behind its VIF",
-            f"write {data[:vib].hex().upper()} alone: a key has no data in it",
-        )
-    return key
-
-
-def _end_of_chain(data: bytes, start: int) -> int | None:
-    """Behind the first byte from ``start`` on without extension bit (EN 13757-3, 6.3 and 6.4)."""
-    for place in range(start, len(data)):
-        if not data[place] & _EXTENSION:
-            return place + 1
-    return None
-
-
-# Unquoted, digits alone are a number to other YAML readers, and 1E03 is 1000.
-_HEX_SCHEMA = WithJsonSchema(
-    {
-        "anyOf": [
-            {"type": "string", "pattern": "^([0-9A-Fa-f]{2} ?)+$"},
-            {"type": "number", "minimum": 0},
-        ]
-    }
-)
-
 Text = Annotated[
-    str, BeforeValidator(_free_text), WithJsonSchema({"type": "string", "maxLength": 255})
+    str, BeforeValidator(free_text), WithJsonSchema({"type": "string", "maxLength": 255})
 ]
 DeviceName = Annotated[
     str,
@@ -571,222 +530,13 @@ Name = Annotated[
     BeforeValidator(_name),
     WithJsonSchema({"type": "string", "pattern": _NAME_SCHEMA, "maxLength": 48}),
 ]
-ParityWord = Annotated[Parity, *_member(Parity, "parity")]
-FunctionWord = Annotated[Function, *_member(Function, "function")]
-ObjectWord = Annotated[ObjectType, *_member(ObjectType, "object type for a number")]
-QuantityWord = Annotated[Quantity, *_member(Quantity, "quantity")]
+ParityWord = Annotated[Parity, *member(Parity, "parity")]
+FunctionWord = Annotated[Function, *member(Function, "function")]
+ObjectWord = Annotated[ObjectType, *member(ObjectType, "object type for a number")]
+QuantityWord = Annotated[Quantity, *member(Quantity, "quantity")]
 UnitWord = Annotated[
     str, BeforeValidator(_unit), WithJsonSchema({"type": "string", "enum": list(OFFERED)})
 ]
-Modifiers = Annotated[
-    tuple[str, ...],
-    BeforeValidator(_modifiers),
-    WithJsonSchema({"type": "array", "items": {"type": "string", "minLength": 1}}),
-]
-Dif = Annotated[bytes, BeforeValidator(_hex_bytes(11, "a DIB")), _HEX_SCHEMA]
-Vif = Annotated[bytes, BeforeValidator(_hex_bytes(268, "a VIB")), _HEX_SCHEMA]
-RecordKey = Annotated[
-    str,
-    BeforeValidator(_record_key),
-    WithJsonSchema(
-        {"anyOf": [{"type": "string", "pattern": f"^{_RECORD}$"}, {"type": "number", "minimum": 0}]}
-    ),
-]
-
-# --- addresses -------------------------------------------------------------------------------
-
-
-def _primary(value: object) -> int:
-    if isinstance(value, str) and re.fullmatch(r"[0-9A-Fa-f]{8}(-.*)?", value):
-        raise wrong(f"{quoted(value)} is a secondary address", f"write secondary: {quoted(value)}")
-    number = whole_number(0, 255, "a primary address")(value)
-    if number > 250:
-        reserved = {
-            253: "253 stands for the meter that was selected by its secondary address",
-            254: "every meter answers to 254, all at once",
-            255: "no meter answers to 255, which means all of them",
-        }
-        raise wrong(
-            reserved.get(number, f"{number} is reserved"), "a meter's own address is 0 to 250"
-        )
-    return number
-
-
-_SECONDARY = r"[0-9A-F]{8}(?:-(?:[A-Z]{3}|[0-9A-F]{4})-[0-9A-F]{2}-[0-9A-F]{2})?"
-
-
-def _secondary(value: object) -> str:
-    text = _text(value, "a secondary address").strip().upper()
-    if re.fullmatch(_SECONDARY, text):
-        return text
-    form = "write the eight digits on the meter, 12345678, or 12345678-KAM-1B-04 in full"
-    if re.fullmatch(r"[0-9]{1,7}", text):
-        raise wrong(
-            f"{quoted(text)} has {len(text)} digits",
-            f"an identification number has eight; with its leading zeros: {text:0>8}",
-        )
-    raise wrong(f"{quoted(text)} is no secondary address", form)
-
-
-def _interface(value: object) -> str:
-    text = _text(value, "an address with its subnet").strip()
-    if text.count(":") > 1:
-        raise wrong(f"{quoted(text)} is an IPv6 address", "BACnet/IP needs IPv4: 192.168.1.10/24")
-    if "/" not in text:
-        raise wrong(
-            f"{quoted(text)} does not say how large the subnet is",
-            f"write the prefix length too: {text if _is_ipv4(text) else '192.168.1.10'}/24",
-        )
-    try:
-        interface = ipaddress.IPv4Interface(text)
-    except ValueError:
-        raise wrong(
-            f"{quoted(text)} is no IPv4 address with its subnet", "write it like 192.168.1.10/24"
-        ) from None
-    network = interface.network
-    address = f"{interface.ip}/{network.prefixlen}"
-    if network.prefixlen > 30 or network.prefixlen < 1:
-        raise wrong(
-            f"{address} leaves no room for a broadcast",
-            "write the prefix length of your subnet, like /24",
-        )
-    if interface.ip in (ipaddress.IPv4Address("255.255.255.255"), network.broadcast_address):
-        raise wrong(
-            f"{interface.ip} is a broadcast address", "write the address of this machine's own port"
-        )
-    if interface.ip == network.network_address or interface.ip.is_unspecified:
-        raise wrong(
-            f"{interface.ip} names the whole subnet", "write the address of this machine's own port"
-        )
-    if interface.ip.is_multicast:
-        raise wrong(
-            f"{interface.ip} is a multicast address", "write the address of this machine's own port"
-        )
-    return address
-
-
-def _is_ipv4(text: str) -> bool:
-    try:
-        ipaddress.IPv4Address(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _bbmd(value: object) -> str:
-    text = _text(value, "the address of a BBMD").strip()
-    host, _, port = text.partition(":")
-    if not _is_ipv4(host) or (port and not re.fullmatch("[1-9][0-9]{0,4}", port)):
-        raise wrong(
-            f"{quoted(text)} is no IPv4 address", "write it like 10.1.0.5 or 10.1.0.5:47808"
-        )
-    if port and int(port) > 65535:
-        raise wrong(f"{port} is no UDP port", "write 1 to 65535, or leave it out for 47808")
-    return f"{host}:{port or BACNET_PORT}"
-
-
-_URL = r"(tcp|rfc2217)://(\[[0-9A-Fa-f:.]+\]|[^\s:/\[\]]+):([0-9]{1,5})"
-
-
-def _bus_port(value: object) -> str:
-    text = _text(value, "a port").strip()
-    forms = "write /dev/ttyUSB0, tcp://host:port or rfc2217://host:port"
-    if text.startswith("/"):
-        if not text.isprintable() or text.endswith("/"):
-            raise wrong(f"{quoted(text)} is no serial port", forms)
-        return text
-    match = re.fullmatch(_URL, text)
-    if match is not None:
-        if not 0 < int(match[3]) < 65536:
-            raise wrong(f"{match[3]} is no TCP port", "write 1 to 65535")
-        return text
-    if re.fullmatch(r"(tcp|rfc2217)://[\w.-]+/?", text):
-        raise wrong(f"{quoted(text)} lacks the TCP port", f"write {text.rstrip('/')}:10001, say")
-    if re.fullmatch(r"tty\w+", text):
-        raise wrong(f"{quoted(text)} lacks its folder", f"write /dev/{text}")
-    if re.fullmatch(r"[\w.-]+:[0-9]{1,5}", text):
-        raise wrong(f"{quoted(text)} does not say how to reach it", f"write tcp://{text}")
-    raise wrong(f"{quoted(text)} is no port", forms)
-
-
-def _key_file(value: object) -> object:
-    if isinstance(value, Path):
-        return value
-    text = _text(value, "the name of a file")
-    if re.fullmatch(r"(?:[0-9A-Fa-f]{2}[ :]?){16}", text.strip()):
-        # Not a word of what it is: problems end in logs.
-        raise wrong(
-            "this looks like the key itself",
-            "write it into a file of its own, readable by the bridge alone, and name the file here",
-        )
-    return _path(text)
-
-
-def _path(value: object) -> object:
-    if isinstance(value, Path):
-        return value
-    text = _text(value, "a path")
-    if not text or not text.isprintable():
-        raise wrong(f"{quoted(text)} is no path", "write one relative to this file, or absolute")
-    return Path(text)
-
-
-def _variable(value: object) -> str:
-    text = _text(value, "the name of an environment variable")
-    if re.fullmatch(r"[0-9A-Fa-f]{32}", text):
-        raise wrong(
-            "this looks like the key itself",
-            "put it into an environment variable, and name the variable here",
-        )
-    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,99}", text):
-        raise wrong(
-            f"{quoted(text)} is no name of an environment variable",
-            "write one of letters, digits and _, like GAS_17_KEY",
-        )
-    return text
-
-
-Primary = Annotated[
-    int,
-    BeforeValidator(_primary),
-    WithJsonSchema({"type": "integer", "minimum": 0, "maximum": 250}),
-]
-Secondary = Annotated[
-    str,
-    BeforeValidator(_secondary),
-    # Unquoted, eight digits are a number to other YAML readers.
-    WithJsonSchema(
-        {
-            "anyOf": [
-                {"type": "string", "pattern": f"^{_SECONDARY}$"},
-                {"type": "integer", "minimum": 0, "maximum": 99999999},
-            ]
-        }
-    ),
-]
-Interface = Annotated[
-    str,
-    BeforeValidator(_interface),
-    WithJsonSchema({"type": "string", "pattern": r"^\d{1,3}(\.\d{1,3}){3}/\d{1,2}$"}),
-]
-Bbmd = Annotated[
-    str,
-    BeforeValidator(_bbmd),
-    WithJsonSchema({"type": "string", "pattern": r"^\d{1,3}(\.\d{1,3}){3}(:\d{1,5})?$"}),
-]
-BusPort = Annotated[
-    str,
-    BeforeValidator(_bus_port),
-    WithJsonSchema({"type": "string", "pattern": f"^(/.+[^/]|{_URL})$"}),
-]
-FilePath = Annotated[Path, BeforeValidator(_path), WithJsonSchema({"type": "string"})]
-KeyPath = Annotated[Path, BeforeValidator(_key_file), WithJsonSchema({"type": "string"})]
-Variable = Annotated[
-    str,
-    BeforeValidator(_variable),
-    WithJsonSchema({"type": "string", "pattern": "^[A-Za-z_][A-Za-z0-9_]*$"}),
-]
-
 # --- groups ----------------------------------------------------------------------------------
 
 

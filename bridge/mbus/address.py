@@ -15,6 +15,7 @@ from bridge.mbus.errors import AddressError
 
 _ANY_MANUFACTURER = 0xFFFF
 _ANY_BYTE = 0xFF
+_FABRICATION_NUMBER = bytes.fromhex("0C78")  # DIB and VIB: eight digits of BCD, fabrication number
 
 _IDENTIFICATION = re.compile(r"[0-9A-F]{8}")
 _MANUFACTURER = re.compile(r"[A-Z]{3}|[0-9A-F]{4}")
@@ -145,6 +146,27 @@ def encode_secondary(address: SecondaryAddress) -> bytes:
             _ANY_BYTE if part is None else part for part in (address.version, address.device_type)
         )
     )
+
+
+def encode_selection(mask: SecondaryAddress, fabrication: str | None = None) -> bytes:
+    """The user data of a selection, 8 bytes, or 14 with the enhanced selection.
+
+    Args:
+        mask: the address, with wildcards or without.
+        fabrication: fabrication number, 8 digits, F for any digit; it goes as the data record
+            ``0C 78`` (EN 13757-3, 11.4).
+
+    Raises:
+        AddressError: the fabrication number has another form.
+    """
+    selection = encode_secondary(mask)
+    if fabrication is None:
+        return selection
+    if not _IDENTIFICATION.fullmatch(fabrication):
+        raise AddressError(
+            f"{fabrication!r} is no fabrication number: it has 8 digits, F for any digit"
+        )
+    return selection + _FABRICATION_NUMBER + bytes.fromhex(fabrication)[::-1]
 
 
 @lru_cache(maxsize=8192)  # the same meters again and again

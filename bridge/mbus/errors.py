@@ -20,6 +20,7 @@ class StartError(FrameError):
         what = "the second start character" if second else "a start character"
         super().__init__(f"{byte:#04x} stands where {what} should")
         self.byte = byte
+        self.is_second = second
 
 
 class LengthError(FrameError):

@@ -10,18 +10,25 @@ Points that nobody wrote down are made from a meter's first answer. They are rem
 a meter which is silent when the bridge starts again is a meter in fault, not one without objects.
 Beside them stands which record feeds each point, which records each meter sent when they last
 changed, for `check`, and by which address each meter answered, to tell another in its place.
+
+A damaged file is set aside and a new one begun, with all identifiers that could still be read. The
+rest comes again: numbers from names, all else from the meters' next answers.
 """
 
 from __future__ import annotations
 
 import hashlib
+import logging
 import sqlite3
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from bridge.errors import BridgeError
+from bridge.points.database import connect_to_read, is_damage, quick_check, remedy, set_aside
+
+log = logging.getLogger(__name__)
 
 # ASHRAE 135, 12.1.1: 22 bits, of which the highest is the wildcard.
 INSTANCES = 4_194_303
@@ -29,18 +36,6 @@ INSTANCES = 4_194_303
 
 # How long to wait for another process that writes, in seconds. The event loop waits, too.
 BUSY_TIMEOUT = 0.2
-
-_RIGHTS = "give the user that runs the bridge the right to write it, and its folder"
-_REMEDIES = {
-    "SQLITE_READONLY": _RIGHTS,
-    "SQLITE_CANTOPEN": _RIGHTS,
-    "SQLITE_PERM": _RIGHTS,
-    "SQLITE_FULL": "make room on the disk",
-    "SQLITE_IOERR": "check the disk and its free space",
-    "SQLITE_BUSY": "another process is writing it: is a second bridge running with this state?",
-    "SQLITE_LOCKED": "another process is writing it: is a second bridge running with this state?",
-}
-
 
 # The file's PRAGMA user_version. 0 is a file without the tables `fed` and `sent`, 1 is one without
 # `answered`.
@@ -110,22 +105,80 @@ class Ledger:
     def __init__(self, path: Path | None) -> None:
         """Open the ledger; ``path`` None keeps it in memory, which suits a demonstration.
 
+        A damaged file is set aside, and a new one begun.
+
         Raises:
-            LedgerError: the file cannot be opened, or is no ledger.
+            LedgerError: the file cannot be opened, or a later version of this program wrote it.
         """
         self._path = path
+        self._instances: dict[tuple[str, str], int] = {}
+        self._owners: dict[tuple[str, int], str] = {}
         try:
-            self._connection = sqlite3.connect(
-                path or ":memory:", timeout=BUSY_TIMEOUT, isolation_level=None
-            )
-            self._connection.execute("PRAGMA journal_mode=WAL")
-            self._connection.execute("PRAGMA synchronous=FULL")
-            self._bring_up_to_date()
-            self._instances: dict[tuple[str, str], int] = {}
-            self._owners: dict[tuple[str, int], str] = {}
-            self._load()
+            self._connection = self._connect()
         except sqlite3.Error as error:
             raise _explain(path, error) from error
+        try:
+            self._open()
+        except sqlite3.Error as error:
+            self._begin_anew(error)
+        except BaseException:
+            self._connection.close()
+            raise
+
+    def _connect(self) -> sqlite3.Connection:
+        return sqlite3.connect(self._path or ":memory:", timeout=BUSY_TIMEOUT, isolation_level=None)
+
+    def _open(self) -> None:
+        self._connection.execute("PRAGMA journal_mode=WAL")
+        self._connection.execute("PRAGMA synchronous=FULL")
+        self._bring_up_to_date()
+        if self._path is not None:
+            quick_check(self._connection, self._path)
+        self._load()
+
+    def _begin_anew(self, error: sqlite3.Error) -> None:
+        """Set a damaged file aside, and begin a new one with what can be had of the identifiers.
+
+        Raises:
+            LedgerError: it is not damaged, or cannot be moved away, or no new one can be made.
+        """
+        path = self._path
+        if path is None or not is_damage(error):
+            self._connection.close()
+            raise _explain(path, error) from error
+        # What cannot be read is lost; what follows from the name comes to the same number again.
+        with suppress(sqlite3.Error):
+            self._load()
+        self._connection.close()
+        try:
+            aside = set_aside(path)
+        except OSError as refused:
+            raise _explain(path, error) from refused
+        kept = dict(self._owners)
+        try:
+            self._connection = self._connect()
+            self._open()
+            self._connection.execute("BEGIN IMMEDIATE")
+            self._connection.executemany(
+                "INSERT OR IGNORE INTO objects (object_type, instance, name) VALUES (?, ?, ?)",
+                [(kind, instance, name) for (kind, instance), name in kept.items()],
+            )
+            self._connection.execute("COMMIT")
+            self._load()
+        except sqlite3.Error as again:
+            raise _explain(path, again) from again
+        log.error(
+            "%s: the ledger of object identifiers is damaged (%s). It was set aside as %s, and a "
+            "new one begun: %d identifiers could still be read. Identifiers that are not among "
+            "them follow from the points' names as before, but for those few that had given way to "
+            "another of the same number, or were the user's own choice once: compare with `browse` "
+            "what the BMS knows. Points that the file does not name are offered when their meters "
+            "answer",
+            path,
+            error,
+            aside.name,
+            len(kept),
+        )
 
     @classmethod
     def copy_of(cls, path: Path | None) -> Ledger:
@@ -139,16 +192,19 @@ class Ledger:
         copy = cls(None)
         if path is None or not path.exists():
             return copy
-        # Without a write-ahead log nothing is left to merge, and reading needs no right to write.
-        how = "mode=ro" if Path(f"{path}-wal").exists() else "immutable=1"
         try:
-            with closing(sqlite3.connect(f"{path.absolute().as_uri()}?{how}", uri=True)) as file:
+            with closing(connect_to_read(path)) as file:
                 file.backup(copy._connection)
             copy._bring_up_to_date()
         except sqlite3.Error as error:
             raise _explain(path, error) from error
         copy._load()
         return copy
+
+    @property
+    def path(self) -> Path | None:
+        """The file; None where it is kept in memory."""
+        return self._path
 
     def close(self) -> None:
         self._connection.close()
@@ -243,10 +299,9 @@ class Ledger:
 
     def remembered(self, meter: str) -> dict[str, str]:
         """The definitions of a meter's found points, by name, in the order they were found."""
-        rows = self._connection.execute(
-            "SELECT name, definition FROM found WHERE meter = ? ORDER BY rowid", (meter,)
+        return dict(
+            self._rows("SELECT name, definition FROM found WHERE meter = ? ORDER BY rowid", meter)
         )
-        return dict(rows.fetchall())
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -283,8 +338,8 @@ class Ledger:
 
     def feeds(self, meter: str) -> dict[str, Feed]:
         """What feeds each of a meter's points, as far as it is settled, by name."""
-        rows = self._connection.execute(
-            "SELECT name, selector, record, equals, beside FROM fed WHERE meter = ?", (meter,)
+        rows = self._rows(
+            "SELECT name, selector, record, equals, beside FROM fed WHERE meter = ?", meter
         )
         return {
             name: Feed(selector, record, equals, tuple(beside.split()))
@@ -301,10 +356,8 @@ class Ledger:
 
     def sent(self, meter: str) -> str | None:
         """What `keep_sent` last kept of a meter, or None."""
-        row = self._connection.execute(
-            "SELECT records FROM sent WHERE meter = ?", (meter,)
-        ).fetchone()
-        return None if row is None else str(row[0])
+        rows = self._rows("SELECT records FROM sent WHERE meter = ?", meter)
+        return str(rows[0][0]) if rows else None
 
     def keep_identity(self, meter: str, address: str) -> None:
         """Keep the secondary address by which a meter answers.
@@ -318,10 +371,8 @@ class Ledger:
 
     def identity(self, meter: str) -> str | None:
         """What `keep_identity` last kept of a meter, or None."""
-        row = self._connection.execute(
-            "SELECT address FROM answered WHERE meter = ?", (meter,)
-        ).fetchone()
-        return None if row is None else str(row[0])
+        rows = self._rows("SELECT address FROM answered WHERE meter = ?", meter)
+        return str(rows[0][0]) if rows else None
 
     def _bring_up_to_date(self) -> None:
         """Give a new file its tables, and an old one those that it lacks, all or nothing."""
@@ -348,18 +399,47 @@ class Ledger:
             self._instances[object_type, name] = instance
             self._owners[object_type, instance] = name
 
-    def _write(self, statement: str, values: tuple[object, ...]) -> None:
+    def _rows(self, statement: str, meter: str) -> list[Any]:
+        """What a meter has in a table.
+
+        Raises:
+            LedgerError: the file cannot be read.
+        """
         try:
+            return self._connection.execute(statement, (meter,)).fetchall()
+        except sqlite3.Error as error:
+            self._replace(error)
+            return []
+
+    def _write(self, statement: str, values: tuple[object, ...]) -> None:
+        is_within = self._connection.in_transaction
+        try:
+            self._connection.execute(statement, values)
+            return
+        except sqlite3.Error as error:
+            self._replace(error)
+        try:
+            if is_within:
+                # What was written in it before is in memory, or comes again with the next answer.
+                self._connection.execute("BEGIN IMMEDIATE")
             self._connection.execute(statement, values)
         except sqlite3.Error as error:
             raise _explain(self._path, error) from error
 
+    def _replace(self, error: sqlite3.Error) -> None:
+        """Begin a new file where this one turns out to be damaged while it is in use.
+
+        Raises:
+            LedgerError: it is not damaged, or no new one can be made.
+        """
+        if self._path is None or not is_damage(error):
+            raise _explain(self._path, error) from error
+        self._begin_anew(error)
+
 
 def _explain(path: Path | None, error: sqlite3.Error) -> LedgerError:
     """An error of the database in words, with what to do about it."""
-    code = getattr(error, "sqlite_errorname", "")
-    remedies = (remedy for start, remedy in _REMEDIES.items() if code.startswith(start))
-    remedy = next(remedies, "restore it from a backup, or move it away to begin a new one")
+    words = remedy(error, "restore it from a backup, or move it away to begin a new one")
     return LedgerError(
-        f"{path}: the ledger of object identifiers cannot be used ({error}); {remedy}"
+        f"{path}: the ledger of object identifiers cannot be used ({error}); {words}"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -32,10 +33,33 @@ class Watcher(Protocol):
     def reading_changed(self, point: Point, reading: Reading) -> None: ...
 
 
+class Keeper(Protocol):
+    """Remembers readings across restarts; `bridge.points.history.History` does."""
+
+    def last(self, point: Point) -> Reading | None:
+        """The last good reading of an earlier run, exactly; None where there is none."""
+
+    def keep(self, meter: str, readings: Mapping[str, Reading]) -> None:
+        """Write down the good readings of one answer, by the full names of their points.
+
+        They are on record when this returns: whoever hears of them afterwards has seen nothing
+        that the end of the process could take back.
+        """
+
+
 class Store:
     """All points of the device. Belongs to one event loop; nothing here waits."""
 
-    def __init__(self) -> None:
+    def __init__(self, keeper: Keeper | None = None) -> None:
+        """A store without points.
+
+        Args:
+            keeper: remembers readings across restarts; None where that is not wanted. Whatever
+                fails in it is logged, and keeps no reading from being served.
+        """
+        self.keeper_errors = 0  # calls of the keeper that failed, since the start
+        self._keeper = keeper
+        self._keeper_error: str | None = None  # as the log has told it
         self._points: dict[str, Point] = {}
         self._readings: dict[str, Reading] = {}
         self._watchers: list[Watcher] = []
@@ -63,11 +87,18 @@ class Store:
     def add(self, point: Point, reading: Reading = NEVER_READ) -> None:
         """Offer a point from now on.
 
+        Args:
+            point: the point.
+            reading: what is known of it. Where it was never read, an earlier run may have.
+
         Raises:
             DuplicatePointError: the name is taken.
         """
         if point.name in self._points:
             raise DuplicatePointError(point.name)
+        earlier = self._last(point)
+        if earlier is not None and reading == NEVER_READ:
+            reading = earlier
         self._points[point.name] = point
         self._readings[point.name] = reading
         self._tell(lambda watcher: watcher.point_added(point, reading))
@@ -84,6 +115,56 @@ class Store:
         self._readings[name] = reading
         point = self._points[name]
         self._tell(lambda watcher: watcher.reading_changed(point, reading))
+
+    def put_all(self, meter: str, readings: Mapping[str, Reading], at: float) -> None:
+        """Take the readings of one answer: the good ones are on record before anybody hears.
+
+        Args:
+            meter: whose answer it is.
+            readings: by the full names of points, good or not.
+            at: wall-clock time of the answer, seconds since 1970.
+        """
+        good = {name: reading for name, reading in readings.items() if reading.fault is None}
+        if good:
+            self._keep(meter, good, at)
+        for name, reading in readings.items():
+            self.put(name, reading)
+
+    def _last(self, point: Point) -> Reading | None:
+        if self._keeper is None:
+            return None
+        try:
+            return self._keeper.last(point)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the point must be offered
+            self._keeper_failed(f"what {point.name} was last", error)
+            return None
+
+    def _keep(self, meter: str, good: Mapping[str, Reading], at: float) -> None:
+        if self._keeper is None:
+            return
+        try:
+            self._keeper.keep(meter, good)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the readings must be served
+            when = datetime.datetime.fromtimestamp(at).strftime("%Y-%m-%d %H:%M:%S")
+            self._keeper_failed(f"the readings of {meter} at {when}", error)
+            return
+        if self._keeper_error is not None:
+            log.warning("readings are kept again (it was: %s)", self._keeper_error)
+            self._keeper_error = None
+
+    def _keeper_failed(self, what: str, error: Exception) -> None:
+        self.keeper_errors += 1
+        words = f"{type(error).__name__}: {error}"
+        if words == self._keeper_error:
+            return
+        self._keeper_error = words
+        log.error(
+            "%s could not be kept (%s); readings are served all the same. This is said once, and "
+            "again when it is over",
+            what,
+            words,
+            exc_info=not isinstance(error, BridgeError),
+        )
 
     def _tell(self, what: Callable[[Watcher], None]) -> None:
         for watcher in self._watchers:

@@ -3,29 +3,33 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime
 import logging
 import random
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from bridge.errors import BridgeError
-from bridge.mbus.address import SecondaryAddress
-from bridge.mbus.link import Effort, Link, Timing
-from bridge.mbus.readout import MAXIMUM_TELEGRAMS, Complete, Memory, Trouble
+from bridge.mbus.control import CI_DATA_SEND
+from bridge.mbus.link import Effort, Link
+from bridge.mbus.readout import Complete, Memory, Trouble
 from bridge.mbus.telegram import Telegram
+from bridge.polling.billing import LATEST, Calendar
+from bridge.polling.line import LatencyEstimate, Trust
 from bridge.polling.repetition import Repetition
-from bridge.polling.schedule import Plan, Schedule, Turn, Window
-from bridge.polling.session import BrokenOffError, read_meter, usual_latency
+from bridge.polling.schedule import Schedule, Turn
+from bridge.polling.session import BrokenOffError, broadcast, read_meter
+from bridge.polling.settings import MeterSettings, SegmentSettings
 from bridge.polling.statistics import (
     Failure,
     FailureKind,
     MeterStatistics,
     SegmentStatistics,
 )
-from bridge.transport import Parity, Transport, TransportError
+from bridge.transport import Transport, TransportError, TransportLineError
 
 __all__ = [
     "Failure",
@@ -44,6 +48,10 @@ BACKOFF_LAST = 60.0
 # A connection that brought an answer, or lasted this long, is opened again at once. Many gateways
 # hang up when nothing is said for a while.
 LASTING = 10.0
+# A port that is released between turns stays open for shorter pauses than this, in seconds.
+RELEASE_PAUSE = 2.0
+# While the bus idles, the wall clock is looked at so often, in seconds: it may be set.
+CLOCK_CHECK = 60.0
 
 _KINDS = {
     Trouble.NO_ANSWER: FailureKind.NO_ANSWER,
@@ -65,53 +73,12 @@ class UnknownMeterError(BridgeError):
 
 
 @dataclass(frozen=True, slots=True)
-class MeterSettings:
-    """A meter to be read.
+class _Change:
+    """A configuration to go on by."""
 
-    Args:
-        name: unique on its bus, and in what the listener hears.
-        address: primary (0 to 250) or secondary.
-        every: seconds between two readouts; 0 means as often as the bus allows.
-        window: the part of the day, in local time, in which the meter may be read.
-        key: its AES-128 key, 16 bytes; never shown.
-        maximum_telegrams: how many telegrams to take of one answer.
-    """
-
-    name: str
-    address: int | SecondaryAddress
-    every: float = 900.0
-    window: Window | None = None
-    key: bytes | None = field(default=None, repr=False)
-    maximum_telegrams: int = MAXIMUM_TELEGRAMS
-
-
-@dataclass(frozen=True, slots=True)
-class SegmentSettings:
-    """A bus.
-
-    Args:
-        name: for the listener and the log.
-        port: as `bridge.transport.parse_port` takes it.
-        baudrate: 300 to 38400.
-        parity: ``even``, or ``none``.
-        timeout: seconds to the first byte of an answer, where the standard's 330 bit times and
-            50 ms are too short for a meter; else None.
-        latency: seconds that the way to the bus and back adds; None for what is usual.
-        tries: how often to ask before a meter counts as silent.
-    """
-
-    name: str
-    port: str
-    baudrate: int = 2400
-    parity: Parity = "even"
-    timeout: float | None = None
-    latency: float | None = None
-    tries: int = 3
-
-    @property
-    def timing(self) -> Timing:
-        latency = usual_latency(self.port) if self.latency is None else self.latency
-        return Timing(self.baudrate, self.timeout, latency, self.tries)
+    settings: SegmentSettings
+    meters: dict[str, MeterSettings]
+    transport: Transport | None
 
 
 class Listener(Protocol):
@@ -155,15 +122,20 @@ class Segment:
     ) -> None:
         self.settings = settings
         self.statistics = SegmentStatistics()
-        self._meters = {meter.name: meter for meter in meters}
-        self._memories = {name: Memory() for name in self._meters}
+        self._meters: dict[str, MeterSettings] = {}
+        self._memories: dict[str, Memory] = {}
         self._listener = listener
         self._transport = transport
         self._wall_clock = wall_clock
         self._jitter = jitter
         self._link = Link(settings.timing)
+        self._trust = Trust()
+        self._estimate = LatencyEstimate(settings.timing.latency)
         self._schedule: Schedule | None = None
+        self._calendar: Calendar | None = None
         self._asked_for: list[str] = []
+        self._heard_ago: dict[str, float] = {}
+        self._change: _Change | None = None  # a new configuration, for the end of this turn
         self._wake = asyncio.Event()
         self._backoff = 0.0
         self._connected_at = 0.0
@@ -175,21 +147,38 @@ class Segment:
         self._states = Repetition()
         self._breaks = Repetition()
         self._failures_said: dict[str, FailureKind] = {}  # of each meter, since it last answered
-        for name in self._meters:
-            self.statistics.meters[name] = MeterStatistics()
+        for meter in meters:
+            self._add(meter)
+
+    @property
+    def meters(self) -> list[MeterSettings]:
+        """Those that are polled, in the order of the file."""
+        return list(self._meters.values())
+
+    @property
+    def suspect(self) -> bool:
+        """Whether a damaged answer may pass for a sound one.
+
+        The line has shown damage lately, and characters with a wrong parity are not marked.
+        """
+        return self._trust.shows_damage and not self._transport.guards_parity
 
     async def run(self) -> None:
         """Open the port, read the meters in turn, open it again when it is lost; for ever."""
         loop = asyncio.get_running_loop()
-        plans = [Plan(meter.name, meter.every, meter.window) for meter in self._meters.values()]
-        self._schedule = Schedule(plans, loop.time(), self._local())
+        plans = [meter.plan for meter in self._meters.values()]
+        schedule = self._schedule = Schedule(plans, loop.time(), self._local())
+        self._set_calendar()
+        for name, ago in self._heard_ago.items():
+            schedule.heard(name, loop.time() - ago)
+        self._heard_ago.clear()
         for name in self._asked_for:
-            self._schedule.read_now(name)
+            schedule.read_now(name, loop.time())
         try:
             while True:
                 try:
-                    await self._connect(self._schedule)
-                    await self._poll(self._schedule)
+                    await self._connect(schedule)
+                    await self._poll(schedule)
                 except BrokenOffError as error:
                     self._disconnected(str(error), spoilt=error.effort.bytes_received > 0)
                 except TransportError as error:
@@ -200,23 +189,107 @@ class Segment:
                     self.statistics.exceptions += 1
                     self._disconnected(f"an error in the bridge: {error!r}")
                 await self._transport.close()
+                self.statistics.connected = False
+                self._adopt(schedule)
         finally:
             self.statistics.connected = False
             await self._transport.close()
 
-    def read_now(self, meter: str) -> None:
-        """Read a meter next, whatever its interval and window; the listener hears the result.
+    def heard(self, meter: str, ago: float) -> None:
+        """Before it runs: the meter was read ``ago`` seconds ago, for its minimum gap.
 
         Raises:
             UnknownMeterError: it is not on this bus.
         """
         if meter not in self._meters:
             raise UnknownMeterError(self.settings.name, meter)
+        self._heard_ago[meter] = ago
+
+    def read_now(self, meter: str) -> float:
+        """Read a meter next, whatever its interval and window; the listener hears the result.
+
+        Returns:
+            Seconds for which the meter's minimum gap still holds it back; 0 where it is next.
+
+        Raises:
+            UnknownMeterError: it is not on this bus.
+        """
+        if meter not in self._meters:
+            raise UnknownMeterError(self.settings.name, meter)
+        wait = 0.0
         if self._schedule is None:
             self._asked_for.append(meter)
         else:
-            self._schedule.read_now(meter)
+            wait = self._schedule.read_now(meter, asyncio.get_running_loop().time())
         self._wake.set()
+        return wait
+
+    def apply(
+        self,
+        settings: SegmentSettings,
+        meters: Iterable[MeterSettings],
+        transport: Transport | None = None,
+    ) -> None:
+        """Go on by a changed configuration, from the end of the present turn on.
+
+        Meters whose settings are the same keep their turns, and what is known of them. One that is
+        new, or is to be read in another way, is due at once.
+
+        Args:
+            settings: of the same bus.
+            meters: all of its meters.
+            transport: the port to use from then on, not open yet, where `SegmentSettings.line` has
+                changed; else None.
+        """
+        self._change = _Change(settings, {meter.name: meter for meter in meters}, transport)
+        self._wake.set()
+
+    def _adopt(self, schedule: Schedule) -> None:
+        """Take over a changed configuration, if there is one; the port must be closed by then."""
+        change, self._change = self._change, None
+        if change is None:
+            return
+        now, local = asyncio.get_running_loop().time(), self._local()
+        if change.settings != self.settings:
+            self.settings = change.settings
+            self._estimate = LatencyEstimate(self.settings.timing.latency)
+            self._link.set_timing(self.settings.timing)
+            self._set_calendar()
+        for name in self._meters.keys() - change.meters.keys():
+            schedule.remove(name)
+            self._forget(name)
+        for name, meter in change.meters.items():
+            old = self._meters.get(name)
+            if old is None:
+                self._add(meter)
+                schedule.add(meter.plan, now, local)
+            elif meter != old:
+                self._meters[name] = meter
+                if meter.plan != old.plan:
+                    schedule.change(meter.plan, now, local)
+                if (meter.address, meter.key, meter.way) != (old.address, old.key, old.way):
+                    self._memories[name] = Memory()  # nothing is known of it any more
+                    schedule.read_now(name, now)
+        # The order of the file is that of the first round, and of lists.
+        self._meters = {name: self._meters[name] for name in change.meters}
+        if change.transport is not None:
+            self._transport = change.transport
+            self._backoff = 0.0
+            self._is_news = True
+            self._states.forget()
+
+    def _add(self, meter: MeterSettings) -> None:
+        self._meters[meter.name] = meter
+        self._memories[meter.name] = Memory()
+        self.statistics.meters[meter.name] = MeterStatistics()
+
+    def _forget(self, name: str) -> None:
+        del self._meters[name], self._memories[name], self.statistics.meters[name]
+        self._failures_said.pop(name, None)
+
+    def _set_calendar(self) -> None:
+        billing = self.settings.billing
+        self._calendar = None if billing is None else Calendar(billing, self._local())
 
     async def _connect(self, schedule: Schedule) -> None:
         """Open the port after the pause that past failures call for.
@@ -228,6 +301,7 @@ class Segment:
         if self._backoff > 0:
             pause = self._backoff * (1.0 - 0.25 * self._jitter())
             await self._pass_turns(schedule, loop.time() + pause)
+        self._adopt(schedule)
         self._backoff = min(max(2 * self._backoff, BACKOFF_FIRST), BACKOFF_LAST)
         try:
             await self._transport.open()
@@ -238,12 +312,13 @@ class Segment:
         self.statistics.connections += 1
         self._connected_at = loop.time()
         self._useful = False
+        self._link.forget_selection()
         schedule.resume(loop.time())
         state = f"connected to {self._transport.name}"
         if self._is_news:
             self._log_once(logging.INFO, self._states, state)
         else:
-            _logger.debug("%s: %s", self.settings.name, state)
+            self._log(logging.DEBUG, state)
         self._is_news = False
         self._tell_segment(True, state)
 
@@ -263,7 +338,7 @@ class Segment:
             # Many gateways hang up when nothing is said for a while. Whether this is more than
             # such a habit, the next attempt to open the port will show, right now.
             said = False
-            _logger.debug("%s: not connected: %s", self.settings.name, detail)
+            self._log(logging.DEBUG, f"not connected: {detail}")
         self._is_news = self._is_news or said
         self._useful = False
         if lost or detail != self._detail:
@@ -274,15 +349,20 @@ class Segment:
         """Log a state of the port, unless it was said lately; whether it was logged."""
         line = lately.say(text, asyncio.get_running_loop().time())
         if line is None:
-            _logger.debug("%s: %s", self.settings.name, text)
+            self._log(logging.DEBUG, text)
         else:
-            _logger.log(level, "%s: %s", self.settings.name, line)
+            self._log(level, line)
         return line is not None
+
+    def _log(self, level: int, text: str, **facts: str) -> None:
+        """One line, and what a machine may want of it as fields."""
+        name = self.settings.name
+        _logger.log(level, "%s: %s", name, text, extra={"segment": name, **facts})
 
     async def _pass_turns(self, schedule: Schedule, until: float) -> None:
         """There is no bus until ``until``: whoever has a turn hears so."""
         loop = asyncio.get_running_loop()
-        while (now := loop.time()) < until:
+        while (now := loop.time()) < until and self._change is None:
             self._wake.clear()
             local = self._local()
             while (turn := schedule.next_turn(now, local)) is not None:
@@ -297,15 +377,75 @@ class Segment:
                 continue
 
     async def _poll(self, schedule: Schedule) -> None:
+        """Give turns until the port is to be released, or another one taken.
+
+        Raises:
+            TransportLostError: the port is gone.
+        """
         loop = asyncio.get_running_loop()
         while True:
             self._wake.clear()
+            if self._change is not None:
+                if self._change.transport is not None:
+                    return
+                self._adopt(schedule)
+            await self._mind_billing(schedule)
             now, local = loop.time(), self._local()
             turn = schedule.next_turn(now, local)
-            if turn is None:
-                await self._idle(schedule.next_change(now, local))
-            else:
+            if turn is not None:
                 await self._take_turn(schedule, turn)
+                continue
+            until = self._next_change(schedule, now, local)
+            if self.settings.release and (until is None or until - now > RELEASE_PAUSE):
+                await self._stay_away(until)
+                return
+            await self._idle(until)
+
+    def _next_change(
+        self, schedule: Schedule, now: float, local: datetime.datetime
+    ) -> float | None:
+        until = schedule.next_change(now, local)
+        if self._calendar is None:
+            return until
+        billing = now + min(self._calendar.until(local), CLOCK_CHECK)
+        return billing if until is None else min(until, billing)
+
+    async def _stay_away(self, until: float | None) -> None:
+        """Leave the port to other clients until somebody has a turn."""
+        await self._transport.close()
+        self.statistics.connected = False
+        self._backoff = 0.0
+        self._log(logging.DEBUG, "released the port")
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout_at(until):
+                await self._wake.wait()
+
+    async def _mind_billing(self, schedule: Schedule) -> None:
+        """Where the time of a billing has come: freeze, and let all meters be read.
+
+        Raises:
+            TransportLostError: the port is gone.
+        """
+        billing, calendar = self.settings.billing, self._calendar
+        if billing is None or calendar is None:
+            return
+        occasion = calendar.next
+        late = calendar.take(self._local())
+        if late is None:
+            return
+        when = occasion.isoformat(" ", "minutes")
+        if late > LATEST:
+            self._log(
+                logging.WARNING,
+                f"the billing read of {when} was missed: there was no bus, or the clock was set; "
+                "the meters' own due dates tell what they counted",
+            )
+            return
+        if billing.freeze is not None:
+            await broadcast(self._transport, self._link, CI_DATA_SEND, billing.freeze)
+        schedule.read_all(asyncio.get_running_loop().time())
+        frozen = "" if billing.freeze is None else "frozen, "
+        self._log(logging.INFO, f"billing read of {when}: {frozen}{len(self._meters)} meters due")
 
     async def _idle(self, until: float | None) -> None:
         """Wait for the next turn. What the line says meanwhile is heard, and so is its loss."""
@@ -322,7 +462,8 @@ class Segment:
             waking.cancel()
             await asyncio.gather(reading, waking, return_exceptions=True)
         if not reading.cancelled():
-            self._link.receive(reading.result(), loop.time())
+            received = reading.result()
+            self._link.receive(received.data, loop.time(), received.broken)
             self.statistics.unasked_bytes = self._link.unasked
 
     async def _take_turn(self, schedule: Schedule, turn: Turn) -> None:
@@ -335,10 +476,10 @@ class Segment:
                 self._transport,
                 self._link,
                 meter.address,
+                way=meter.way,
                 key=meter.key,
                 memory=self._memories[name],
                 probe=turn.probe,
-                maximum=meter.maximum_telegrams,
             )
         except BrokenOffError as error:
             self._count(name, error.effort, loop.time() - began)
@@ -349,6 +490,10 @@ class Segment:
                 schedule.passed(name, loop.time())
                 self._fail(name, Failure(FailureKind.NO_CONNECTION, str(error)))
             raise
+        except TransportLineError as error:
+            schedule.failed(name, loop.time(), FailureKind.WRONG_LINE, took=loop.time() - began)
+            self._fail(name, Failure(FailureKind.WRONG_LINE, str(error)))
+            return
         except Exception as error:
             # One meter's telegram that trips us up must not keep the others from being read.
             _logger.exception("%s: an error in the bridge, reading %s", self.settings.name, name)
@@ -375,23 +520,38 @@ class Segment:
         meter = self.statistics.meters[name]
         self.statistics.add(effort, duration)
         self.statistics.unasked_bytes = self._link.unasked
+        self._trust.note(effort)
+        self.statistics.suspect = self.suspect
+        self._learn_latency(effort)
         if self._link.stretch > self.statistics.stretch:
-            _logger.warning(
-                "%s: answers come late; the answer window is %.0f ms longer from now on. "
-                "`latency` or `timeout` would say so from the start",
-                self.settings.name,
-                self._link.stretch * 1000,
+            self._log(
+                logging.WARNING,
+                f"answers come late; the answer window is {self._link.stretch * 1000:.0f} ms "
+                "longer from now on. `latency` or `timeout` would say so from the start",
             )
             self.statistics.stretch = self._link.stretch
         meter.add(effort, duration)
         if effort.answer_delay is not None:
             meter.answer_delay = effort.answer_delay
 
+    def _learn_latency(self, effort: Effort) -> None:
+        """Wait for silent meters no longer than the way to the bus demands."""
+        timing = self._link.timing
+        self.statistics.round_trip = self._transport.round_trip
+        if self.settings.latency is None:
+            self._estimate.note(effort)
+            latency = self._estimate.latency
+            # Steps of a tenth are not worth a thought.
+            if abs(latency - timing.latency) > 0.1 * timing.latency:
+                timing = replace(timing, latency=latency)
+                self._link.set_timing(timing)
+        self.statistics.latency = timing.latency
+
     def _succeed(self, name: str, telegrams: tuple[Telegram, ...]) -> None:
         at = self._wall_clock()
         meter = self.statistics.meters[name]
         if self._failures_said.pop(name, None) is not None:
-            _logger.info("%s: %s answers again", self.settings.name, name)
+            self._log(logging.INFO, f"{name} answers again", meter=name)
         meter.reads += 1
         meter.last_success = at
         meter.last_failure = None
@@ -406,7 +566,7 @@ class Segment:
         if failure.kind not in (FailureKind.NO_CONNECTION, self._failures_said.get(name)):
             level = logging.WARNING
             self._failures_said[name] = failure.kind
-        _logger.log(level, "%s: %s: %s", self.settings.name, name, failure)
+        self._log(level, f"{name}: {failure}", meter=name, kind=failure.kind.name.lower())
         meter.failures += 1
         meter.last_failure = failure
         self.statistics.failures += 1

@@ -10,6 +10,8 @@ Intervals are of the monotonic clock (``now``), windows of the wall clock (``loc
 from __future__ import annotations
 
 import datetime
+import itertools
+import math
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -55,6 +57,7 @@ _SETBACKS = {
     FailureKind.UNREADABLE: _Setback.REFUSED,
     FailureKind.DAMAGED: _Setback.SPOILT,
     FailureKind.FOREIGN_METER: _Setback.SPOILT,
+    FailureKind.WRONG_LINE: _Setback.REFUSED,
     FailureKind.INTERNAL: _Setback.SPOILT,
 }
 
@@ -64,12 +67,16 @@ class Plan:
     """When a meter wants its turns.
 
     ``every`` is in seconds; 0 means whenever the bus is free. ``window`` is a part of the day, in
-    local time, from the first up to before the second; it may lie over midnight.
+    local time, from the first up to before the second; it may lie over midnight. ``minimum_gap``
+    is in seconds: so long is a meter that has answered left alone, whoever asks. A meter of
+    ``priority`` goes before the others; one that is read continuously gets every second turn.
     """
 
     name: str
     every: float
     window: Window | None = None
+    minimum_gap: float = 0.0
+    priority: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +100,7 @@ class _Entry:
     silent: bool = False  # it is only looked for, and no longer counted on
     missed: bool = False  # the bus was not there when its turn came
     held: bool = False  # its window was closed when its turn came
+    not_before: float = -math.inf  # its minimum gap, since it was last heard
 
 
 class Schedule:
@@ -104,35 +112,88 @@ class Schedule:
 
     def __init__(self, plans: Iterable[Plan], now: float, local: datetime.datetime) -> None:
         self._entries: dict[str, _Entry] = {}
-        for order, plan in enumerate(plans):
-            if plan.name in self._entries:
-                raise ValueError(f"two meters are named {plan.name}")
-            offset = _offset(plan, order)
-            anchor = _anchor(plan, offset, now, local)
-            self._entries[plan.name] = _Entry(plan, order, anchor, offset, due=now)
+        self._order = itertools.count()
         self._asked_for: deque[str] = deque()
         self._probe_after = now
+        self._last: str | None = None  # who had the last turn
+        for plan in plans:
+            self.add(plan, now, local)
 
-    def read_now(self, name: str) -> None:
-        """Put a meter at the head of the queue, whatever its interval and its window.
+    def add(self, plan: Plan, now: float, local: datetime.datetime) -> None:
+        """One meter more. It is due at once.
+
+        Raises:
+            ValueError: there is one of that name already.
+        """
+        if plan.name in self._entries:
+            raise ValueError(f"two meters are named {plan.name}")
+        order = next(self._order)
+        offset = _offset(plan, order)
+        anchor = _anchor(plan, offset, now, local)
+        self._entries[plan.name] = _Entry(plan, order, anchor, offset, due=now)
+
+    def remove(self, name: str) -> None:
+        """One meter less.
 
         Raises:
             KeyError: there is no such meter.
         """
-        if name not in self._entries:
-            raise KeyError(name)
+        del self._entries[name]
+        if name in self._asked_for:
+            self._asked_for.remove(name)
+
+    def change(self, plan: Plan, now: float, local: datetime.datetime) -> None:
+        """Other intervals for a meter. What is known of it, and its minimum gap, stay.
+
+        Raises:
+            KeyError: there is no such meter.
+        """
+        entry = self._entries[plan.name]
+        since_heard = entry.not_before - entry.plan.minimum_gap
+        entry.plan = plan
+        entry.offset = _offset(plan, entry.order)
+        entry.anchor = _anchor(plan, entry.offset, now, local)
+        entry.due = min(entry.due, _next_on_grid(entry, now))
+        entry.not_before = since_heard + plan.minimum_gap
+
+    def heard(self, name: str, at: float) -> None:
+        """A meter was read at that time, by an earlier run: its minimum gap counts from there.
+
+        Raises:
+            KeyError: there is no such meter.
+        """
+        entry = self._entries[name]
+        entry.not_before = at + entry.plan.minimum_gap
+
+    def read_now(self, name: str, now: float) -> float:
+        """Put a meter at the head of the queue, whatever its interval and its window.
+
+        Returns:
+            Seconds for which its minimum gap still holds it back; 0 where it is next.
+
+        Raises:
+            KeyError: there is no such meter.
+        """
+        entry = self._entries[name]
         if name not in self._asked_for:
             self._asked_for.append(name)
+        return max(0.0, entry.not_before - now)
+
+    def read_all(self, now: float) -> None:
+        """All meters are due, in the order of the file; each as its window and gap allow."""
+        for entry in self._entries.values():
+            entry.due = min(entry.due, now)
 
     def next_turn(self, now: float, local: datetime.datetime) -> Turn | None:
         """Whose turn it is; None where it is nobody's."""
-        if self._asked_for:
-            return Turn(self._asked_for[0])
+        for name in self._asked_for:
+            if self._entries[name].not_before <= now:
+                return Turn(name)
         self._hold(now, local)
         ready = [
             entry
             for entry in self._entries.values()
-            if entry.due <= now and _until_turn(entry, local) <= 0
+            if entry.due <= now and entry.not_before <= now and _until_turn(entry, local) <= 0
         ]
         # Those that have waited longest come first; at the same time, in the order of the file.
         chosen = [entry for entry in ready if not entry.silent]
@@ -141,7 +202,7 @@ class Schedule:
             chosen = silent
         if not chosen:
             return None
-        entry = min(chosen, key=_urgency)
+        entry = min(chosen, key=self._urgency)
         if entry.held:
             # The grid was askew to the wall clock; from here on it lies right again.
             entry.anchor = now + _until_turn(entry, local)
@@ -153,18 +214,17 @@ class Schedule:
 
         Never more than a minute ahead where a window must open: the wall clock may be set.
         """
-        if self._asked_for:
-            return now
         self._hold(now, local)
-        times = []
+        times = [max(self._entries[name].not_before, now) for name in self._asked_for]
         for entry in self._entries.values():
             until_turn = 0.0 if entry.due > now else min(_until_turn(entry, local), 60.0)
-            times.append(max(entry.due, now + max(until_turn, 0.0)))
+            times.append(max(entry.due, entry.not_before, now + max(until_turn, 0.0)))
         return min(times, default=None)
 
     def answered(self, name: str, now: float) -> None:
         """The meter was read."""
         entry = self._take(name)
+        entry.not_before = now + entry.plan.minimum_gap
         entry.failures = entry.setbacks = 0
         entry.setback = None
         entry.silent = False
@@ -176,6 +236,8 @@ class Schedule:
         if entry.silent:
             self._probe_after = now + took / PROBE_SHARE
         setback = _SETBACKS[kind]
+        if setback is not _Setback.SILENT:
+            entry.not_before = now + entry.plan.minimum_gap
         entry.failures += 1
         entry.setbacks = entry.setbacks + 1 if setback is entry.setback else 1
         entry.setback = setback
@@ -217,11 +279,14 @@ class Schedule:
             self._asked_for.remove(name)
         entry = self._entries[name]
         entry.missed = entry.held = False
+        self._last = name
         return entry
 
-
-def _urgency(entry: _Entry) -> tuple[float, int]:
-    return entry.due, entry.order
+    def _urgency(self, entry: _Entry) -> tuple[int, float, int]:
+        rank = 0 if entry.plan.priority else 1
+        if rank == 0 and entry.plan.every <= 0 and entry.plan.name == self._last:
+            rank = 2  # it is always due, and would leave the others nothing
+        return rank, entry.due, entry.order
 
 
 def _pause(entry: _Entry) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -19,6 +20,7 @@ class FailureKind(StrEnum):
     BUSY = "the meter has nothing to send now"
     APPLICATION_ERROR = "the meter reports an application error"
     UNREADABLE = "its answer cannot be read"
+    WRONG_LINE = "the port cannot be set as the meter needs it"
     INTERNAL = "an error in the bridge"
 
 
@@ -61,6 +63,23 @@ class Tally:
         self.wire_time += effort.wire_time
         self.busy_time += duration
 
+    def counters(self) -> dict[str, int]:
+        """All that only ever grows, by name, to be kept over a restart."""
+        damage = {f"{_DAMAGE}{kind.value}": count for kind, count in self.damage.items()}
+        return {name: getattr(self, name) for name in _COUNTERS} | damage
+
+    def restore(self, counters: Mapping[str, int]) -> None:
+        """Go on counting from what an earlier run has kept; names that are unknown are left out."""
+        for name in _COUNTERS:
+            setattr(self, name, getattr(self, name) + counters.get(name, 0))
+        for kind in Damage:
+            if count := counters.get(f"{_DAMAGE}{kind.value}", 0):
+                self.damage[kind] += count
+
+
+_COUNTERS = ("reads", "failures", "tries", "silences", "bytes_sent", "bytes_received")
+_DAMAGE = "damage:"
+
 
 @dataclass(slots=True)
 class MeterStatistics(Tally):
@@ -81,7 +100,10 @@ class MeterStatistics(Tally):
 class SegmentStatistics(Tally):
     """One bus, and its meters by name.
 
-    ``stretch`` is by how many seconds the answer window has grown, because answers came late.
+    ``stretch`` is by how many seconds the answer window has grown, because answers came late;
+    ``latency`` the seconds that are given to the way to the bus and back, ``round_trip`` those that
+    the network alone takes, where that is known. ``suspect`` says that a damaged answer may pass
+    for a sound one.
     """
 
     connected: bool = False
@@ -90,6 +112,9 @@ class SegmentStatistics(Tally):
     connection_losses: int = 0
     unasked_bytes: int = 0
     stretch: float = 0.0
+    latency: float = 0.0
+    round_trip: float | None = None
+    suspect: bool = False
     exceptions: int = 0
     meters: dict[str, MeterStatistics] = field(default_factory=dict)
 

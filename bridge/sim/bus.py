@@ -20,6 +20,7 @@ from bridge.sim.errors import SimError
 from bridge.sim.faults import LATE_SECONDS, Fault, FaultKind, Faults, parse_fault
 from bridge.sim.line import (
     BAUDRATES,
+    CHARACTER_BITS,
     Line,
     Transmission,
     earliest_answer,
@@ -33,6 +34,8 @@ from bridge.sim.meter import SimulatedMeter
 GAP_SECONDS = 0.05
 
 _CHATTER_BYTES = 8
+
+_EPSILON = 1e-6  # seconds; sums of times are rounded
 
 
 @dataclass(slots=True)
@@ -93,6 +96,7 @@ class SimulatedBus:
         self._line = Line()
         self._random = random.Random(f"bus/{seed}")
         self._buffer = bytearray()
+        self._run = (-1, 0)  # the byte that the master sends over and over, and how often it has
         self._line_free = float("-inf")  # when the last of the master's characters is over
         self._accounted = float("-inf")
         self._free_at: dict[str, float] = {}  # when each meter has sent its answer
@@ -177,13 +181,17 @@ class SimulatedBus:
         start = max(now, self._line_free)
         if start - self._line_free > GAP_SECONDS:
             self._buffer.clear()
+            self._run = (-1, 0)
         end = start + wire_time(len(data), self.baudrate)
         self._line_free = end
         self.statistics.bytes_from_master += len(data)
         converter = self._faults.strike(None)
         if FaultKind.ECHO in converter:
             self._line.add(Transmission(start, self.baudrate, data))
+        sleepers = [meter for meter in self._meters.values() if meter.quirks.wake_up is not None]
         for index, byte in enumerate(data, start=1):
+            if sleepers:
+                self._hear_run(sleepers, byte, start + wire_time(index, self.baudrate))
             self._buffer.append(byte)
             for frame in _take_frames(self._buffer):
                 self._request(frame, start + wire_time(index, self.baudrate), converter)
@@ -191,11 +199,31 @@ class SimulatedBus:
             # After the answers to what came first in ``data``: the rest of it is over them.
             self._line.mute(start, end)
 
+    def _hear_run(self, sleepers: Sequence[SimulatedMeter], byte: int, now: float) -> None:
+        """One more byte of the master, for those whom only a long row of them wakes."""
+        last, count = self._run
+        count = count + 1 if byte == last else 1
+        self._run = byte, count
+        # Without a parity bit, as masters often send it, a character is shorter.
+        seconds = count * (CHARACTER_BITS - 1) / self.baudrate
+        for meter in sleepers:
+            if meter.listens_at(now) == self.baudrate:
+                meter.hear_run(byte, seconds, now)
+
     def take(self, now: float) -> bytes:
         """What the converter has received and not yet handed out at ``now``."""
-        heard = self._line.take(now)
+        return self.take_received(now)[0]
+
+    def take_received(self, now: float) -> tuple[bytes, tuple[int, ...]]:
+        """The same, for a master that hears parity and framing errors too.
+
+        Returns:
+            The characters, and the places of those that came with such an error, in their order:
+            bits were hit on the wire, or senders met.
+        """
+        heard, broken = self._line.take_received(now)
         self.statistics.bytes_to_master += len(heard)
-        return heard
+        return heard, broken
 
     def due(self, after: float, pace: float) -> tuple[float, bool] | None:
         """When something is worth taking next.
@@ -238,8 +266,8 @@ class SimulatedBus:
         sent: list[Transmission] = []
         for meter in self._meters.values():
             # Who sends, or is about to, does not listen; and a request at another baud rate is
-            # no frame to anybody.
-            if self._free_at.get(meter.name, begin) > begin:
+            # no frame to anybody. A request may begin at the very end of an answer.
+            if self._free_at.get(meter.name, begin) > begin + _EPSILON:
                 continue
             if meter.listens_at(end) == self.baudrate:
                 sent += self._reaction(meter, frame, end, when)
@@ -262,18 +290,19 @@ class SimulatedBus:
         data, start = answer.data, end + answer.delay
         if FaultKind.WRONG_METER in struck:
             data = self._other_telegram(meter, data, when)
-        data = self._faults.damage(data, struck)
+        data, wrong = self._faults.damage_characters(data, struck)
         late = struck.get(FaultKind.LATE)
         if late is not None:
             start = end + latest_answer(self.baudrate)
             start += LATE_SECONDS if late.value is None else late.value
         if FaultKind.DROP in struck:
             data = data[: len(data) // 2]
+            wrong = tuple(place for place in wrong if place < len(data))
             self._drops.append(start + wire_time(len(data), self.baudrate))
             self._drops.sort()
         if not data:
             return ()
-        sent = Transmission(start, self.baudrate, data)
+        sent = Transmission(start, self.baudrate, data, wrong)
         self._line.add(sent)
         self._free_at[meter.name] = sent.end
         self.statistics.answers += 1

@@ -36,6 +36,7 @@ class FaultKind(StrEnum):
     CHECKSUM = "checksum"
     BIT_FLIP = "bit-flip"
     HIDDEN_FLIP = "hidden-flip"
+    PARITY = "parity"
     DUPLICATE = "duplicate"
     WRONG_METER = "wrong-meter"
     LATE = "late"
@@ -62,6 +63,7 @@ MEANING: dict[FaultKind, _Meaning] = {
     FaultKind.CHECKSUM: _Meaning("the checksum is wrong"),
     FaultKind.BIT_FLIP: _Meaning("one bit of the answer is wrong"),
     FaultKind.HIDDEN_FLIP: _Meaning("two bits of the answer are wrong, and its checksum fits"),
+    FaultKind.PARITY: _Meaning("the parity bit of one character is wrong"),
     FaultKind.DUPLICATE: _Meaning("bytes of the answer come twice", "bytes"),
     FaultKind.WRONG_METER: _Meaning("another meter's telegram comes instead"),
     FaultKind.LATE: _Meaning("the answer comes too late", "seconds after its time"),
@@ -75,6 +77,9 @@ MEANING: dict[FaultKind, _Meaning] = {
 LATE_SECONDS = 1.5
 
 _USER_DATA = 7  # where it begins in a long frame
+
+# A character on the wire: its eight bits, and this bit where its parity does not fit them.
+_WRONG_PARITY = 0x100
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +192,7 @@ class Faults:
 
     def __init__(self, seed: int = 0) -> None:
         self.random = random.Random(f"faults/{seed}")
+        self._parity = random.Random(f"parity/{seed}")
         self._left: dict[Fault, int | None] = {}
 
     @property
@@ -226,11 +232,25 @@ class Faults:
 
     def damage(self, answer: bytes, faults: dict[FaultKind, Fault]) -> bytes:
         """What arrives of an answer that these faults struck; those of time and silence apart."""
-        for kind, fault in faults.items():
-            answer = self._damage(answer, kind, fault.value)
-        return answer
+        return self.damage_characters(answer, faults)[0]
 
-    def _damage(self, answer: bytes, kind: FaultKind, value: float | None) -> bytes:
+    def damage_characters(
+        self, answer: bytes, faults: dict[FaultKind, Fault]
+    ) -> tuple[bytes, tuple[int, ...]]:
+        """The same, and the places of the characters whose parity is wrong.
+
+        A bit that is hit on the wire makes the parity of its character wrong, a second one in it
+        makes it right again. Half of all noise has a wrong parity; a break has no stop bits.
+        """
+        characters = list(answer)
+        for kind, fault in faults.items():
+            characters = self._damage(characters, kind, fault.value)
+        return (
+            bytes(character & 0xFF for character in characters),
+            tuple(place for place, character in enumerate(characters) if character & _WRONG_PARITY),
+        )
+
+    def _damage(self, answer: list[int], kind: FaultKind, value: float | None) -> list[int]:
         if not answer:
             return answer
         dice = self.random
@@ -241,12 +261,12 @@ class Faults:
         few = int(value) if value is not None else dice.randint(1, 5)
         match kind:
             case FaultKind.NOISE_BEFORE:
-                return dice.randbytes(few) + answer
+                return self._noise(few) + answer
             case FaultKind.NOISE_AFTER:
-                return answer + dice.randbytes(few)
+                return answer + self._noise(few)
             case FaultKind.NOISE_INSIDE:
                 cut = dice.randint(1, max(1, len(answer) - 1))
-                return answer[:cut] + dice.randbytes(few) + answer[cut:]
+                return answer[:cut] + self._noise(few) + answer[cut:]
             case FaultKind.TRUNCATION:
                 return answer[: few if value is not None else dice.randrange(len(answer))]
             case FaultKind.CHECKSUM:
@@ -255,35 +275,46 @@ class Faults:
                 return _flip(answer, dice.randrange(len(answer)), dice.randrange(8))
             case FaultKind.HIDDEN_FLIP:
                 return _flip_hidden(answer, dice)
+            case FaultKind.PARITY:
+                return _change(answer, dice.randrange(len(answer)), _WRONG_PARITY)
             case FaultKind.DUPLICATE:
                 cut = dice.randrange(len(answer))
                 return answer[: cut + few] + answer[cut:]
             case FaultKind.BREAK:
-                return bytes(int(value) if value is not None else 20)
+                return [_WRONG_PARITY] * (int(value) if value is not None else 20)
             case _:
                 return answer
 
+    def _noise(self, count: int) -> list[int]:
+        return [
+            byte | self._parity.choice((0, _WRONG_PARITY)) for byte in self.random.randbytes(count)
+        ]
 
-def _flip(data: bytes, index: int, bit: int) -> bytes:
-    changed = bytearray(data)
-    changed[index] ^= 1 << bit
-    return bytes(changed)
+
+def _change(characters: list[int], index: int, bits: int) -> list[int]:
+    return [*characters[:index], characters[index] ^ bits, *characters[index + 1 :]]
 
 
-def _wrong_checksum(answer: bytes) -> bytes:
+def _flip(characters: list[int], index: int, bit: int) -> list[int]:
+    """Flip a bit on the wire, where the parity bit stays as it was."""
+    return _change(characters, index, 1 << bit | _WRONG_PARITY)
+
+
+def _wrong_checksum(answer: list[int]) -> list[int]:
     # A single character has no checksum; a wrong bit in it is what comes nearest.
     if len(answer) < 2:
         return _flip(answer, 0, 0)
-    return answer[:-2] + bytes((answer[-2] + 1 & 0xFF,)) + answer[-1:]
+    # It is the meter that counts wrong: what it sends has its parity.
+    return [*answer[:-2], answer[-2] & _WRONG_PARITY | answer[-2] + 1 & 0xFF, answer[-1]]
 
 
-def _flip_hidden(answer: bytes, dice: random.Random) -> bytes:
+def _flip_hidden(answer: list[int], dice: random.Random) -> list[int]:
     """Flip one bit up and the same bit of another byte down: their sum stays as it was.
 
     Only user data (from behind the CI field on) are touched, so that the frame stays a frame. What
     has none, or bytes that are all the same, stay as they are.
     """
-    if answer[:1] != bytes((LONG_START,)) or answer[-1:] != bytes((STOP,)):
+    if answer[:1] != [LONG_START] or answer[-1:] != [STOP]:
         return answer
     places = range(_USER_DATA, len(answer) - 2)
     for bit in dice.sample(range(8), 8):

@@ -14,6 +14,7 @@ from bisect import insort
 from dataclasses import dataclass
 
 CHARACTER_BITS = 11
+_PARITY_BIT = 9  # of them, from 0
 
 BAUDRATES = (300, 600, 1200, 2400, 4800, 9600, 19200, 38400)
 
@@ -44,11 +45,15 @@ def latest_answer(baudrate: int) -> float:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Transmission:
-    """Characters that one sender puts on the line without a gap, from ``start`` on."""
+    """Characters that one sender puts on the line without a gap, from ``start`` on.
+
+    ``wrong`` are the places of those that go out with a wrong parity bit, in their order.
+    """
 
     start: float
     baudrate: int
     data: bytes
+    wrong: tuple[int, ...] = ()
 
     @property
     def character(self) -> float:
@@ -70,7 +75,11 @@ class Transmission:
         if position < 0:
             return False
         index, bit = divmod(int(position), CHARACTER_BITS)
-        return index < len(self.data) and not _level(self.data[index], bit)
+        return index < len(self.data) and not self._level(index, bit)
+
+    def _level(self, index: int, bit: int) -> int:
+        level = _level(self.data[index], bit)
+        return level ^ 1 if bit == _PARITY_BIT and index in self.wrong else level
 
     def next_low(self, at: float) -> float | None:
         """The first time from ``at`` on when this sender pulls the line to 0; None for never."""
@@ -79,7 +88,7 @@ class Transmission:
         position = int((at - self.start + _EPSILON) * self.baudrate)
         for bit in range(position, len(self.data) * CHARACTER_BITS):
             index, offset = divmod(bit, CHARACTER_BITS)
-            if not _level(self.data[index], offset):
+            if not self._level(index, offset):
                 return max(at, self.start + bit / self.baudrate)
         return None
 
@@ -89,7 +98,7 @@ def _level(byte: int, bit: int) -> int:
         return 0
     if bit <= 8:
         return byte >> (bit - 1) & 1
-    return byte.bit_count() & 1 if bit == 9 else 1
+    return byte.bit_count() & 1 if bit == _PARITY_BIT else 1
 
 
 class Line:
@@ -121,7 +130,12 @@ class Line:
 
     def take(self, now: float) -> bytes:
         """The characters that are complete at ``now``, as the receiver understands them."""
+        return self.take_received(now)[0]
+
+    def take_received(self, now: float) -> tuple[bytes, tuple[int, ...]]:
+        """The same, and the places of those with a wrong parity or stop bit."""
         heard = bytearray()
+        broken: list[int] = []
         while self._sent:
             first = self._sent[0]
             if self._is_alone(first):
@@ -130,6 +144,9 @@ class Line:
                 done = int((now - first.start) / first.character + _EPSILON * first.baudrate)
                 if done <= begun:
                     break
+                broken += [
+                    len(heard) + place - begun for place in first.wrong if begun <= place < done
+                ]
                 heard += first.data[begun:done]
                 self._heard_until = first.start + min(done, len(first.data)) * first.character
             else:
@@ -137,15 +154,17 @@ class Line:
                 if character is None:
                     self._sent = [each for each in self._sent if each.end > now + _EPSILON]
                     break
-                byte, begin, end = character
+                byte, begin, end, sound = character
                 if end > now + _EPSILON:
                     break
                 # Half a stop bit is enough for a receiver; then it waits for the next start bit.
                 self._heard_until = end - 0.5 / first.baudrate
                 if not self._is_deaf(begin, end):
+                    if not sound:
+                        broken.append(len(heard))
                     heard.append(byte)
             self._forget()
-        return bytes(heard)
+        return bytes(heard), tuple(broken)
 
     def due(self, after: float, pace: float) -> tuple[float, bool] | None:
         """When to take again, if something was taken at ``after``.
@@ -181,8 +200,11 @@ class Line:
     def _is_deaf(self, begin: float, end: float) -> bool:
         return any(start < end - _EPSILON and begin < stop - _EPSILON for start, stop in self._deaf)
 
-    def _next_character(self) -> tuple[int, float, float] | None:
-        """The next character: its value, its begin and its end; None when the line stays high."""
+    def _next_character(self) -> tuple[int, float, float, bool] | None:
+        """The next character: its value, its begin, its end, and whether parity and stop bit fit.
+
+        None when the line stays high.
+        """
         at = self._heard_until
         while True:
             lows = [
@@ -201,7 +223,10 @@ class Line:
         for index in range(8):
             if not self._is_low(start + (index + 1.5) * bit):
                 byte |= 1 << index
-        return byte, start, start + CHARACTER_BITS * bit
+        parity = not self._is_low(start + (_PARITY_BIT + 0.5) * bit)
+        stop = not self._is_low(start + (CHARACTER_BITS - 0.5) * bit)
+        sound = parity == bool(byte.bit_count() & 1) and stop
+        return byte, start, start + CHARACTER_BITS * bit, sound
 
     def _is_low(self, at: float) -> bool:
         return any(each.is_low(at) for each in self._sent)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -36,14 +36,25 @@ from bridge.mbus.control import (
     SND_UD,
     TEST,
 )
+from bridge.mbus.dif import Function
 from bridge.mbus.frame import Ack, Frame, LongFrame, ShortFrame, encode_frame
 from bridge.mbus.values import decode_date_f, decode_date_i
 from bridge.mbus.walk import decode_records
+from bridge.mbus.way import WakeUp
 from bridge.sim.errors import SimError
 from bridge.sim.line import BAUDRATES, earliest_answer, latest_answer
+from bridge.units import Quantity
+
+STAYS_AWAKE_SECONDS = 10.0
+
+# What "freeze" takes: what counts up.
+_COUNTED = frozenset(
+    {Quantity.ENERGY, Quantity.VOLUME, Quantity.MASS, Quantity.HEAT_COST_ALLOCATION}
+)
 
 ACK = encode_frame(Ack())
 MORE_RECORDS_FOLLOW = 0x1F
+_STORAGE_1 = 0x40  # in a DIF
 
 # EN 13757-3 leaves the time to the meter: 2 to 10 minutes without a valid frame at a new baud rate
 # and it is back at the old one.
@@ -67,6 +78,12 @@ class Quirks:
         keeps_position: a SND_NKE does not bring it back to its first telegram.
         compact: each telegram that it has told in full it tells in a compact frame from then on,
             up to an application reset.
+        reset_first: it says nothing to REQ_UD2 before an application reset, with a subcode or
+            without; when it has told all, it wants another one.
+        obeys_in_silence: it does what a SND_UD says, and sends no E5.
+        wake_up: it hears nothing before such a preamble at its baud rate, and sleeps again
+            ``sleeps_after`` seconds after a frame to it, 10 where that is None.
+        freezes: "freeze" to any VIF (``48 FE 0B``) copies its counters into storage 1.
     """
 
     ignores_fcb: bool = False
@@ -78,6 +95,10 @@ class Quirks:
     no_class_1: bool = False
     keeps_position: bool = False
     compact: bool = False
+    reset_first: bool = False
+    obeys_in_silence: bool = False
+    wake_up: WakeUp | None = None
+    freezes: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +139,8 @@ class SimulatedMeter:
         alarm: 8 flags for a REQ_UD1; None for no alarm.
         clock_offset: how far its clock is ahead.
         quirks: where it leaves the standard.
+        selectable: by the subcode of an application reset what it tells after it instead of
+            ``readout``, up to the next reset.
         seed: for the delay, its variation, and the first access number.
 
     Raises:
@@ -140,6 +163,7 @@ class SimulatedMeter:
         alarm: int | None = None,
         clock_offset: dt.timedelta = dt.timedelta(),
         quirks: Quirks | None = None,
+        selectable: Mapping[int, Readout] | None = None,
         seed: int = 0,
     ) -> None:
         if not name or ":" in name:
@@ -173,6 +197,10 @@ class SimulatedMeter:
         )
         self.access_number = self._random.randrange(256)
         self.selected = False
+        self._selectable = dict(selectable or {})
+        self._chosen: Readout | None = None  # by an application reset with a subcode
+        self._is_reset = False  # and has not told all since
+        self._frozen: dict[int, bytes] = {}  # records, by the position of their telegram
         self._position = 0
         self._content: Sequence[Content] = ()
         self._told: set[int] = set()  # positions of telegrams that it need not tell in full again
@@ -219,10 +247,13 @@ class SimulatedMeter:
         if not self._is_for_me(frame.address):
             return None
         awake = self._awake_since
-        self._awake_since = now
-        if self.quirks.sleeps_after is not None and (
-            awake is None or now - awake > self.quirks.sleeps_after
-        ):
+        sleeps_after = self.quirks.sleeps_after
+        if sleeps_after is None and self.quirks.wake_up is not None:
+            sleeps_after = STAYS_AWAKE_SECONDS
+        asleep = sleeps_after is not None and (awake is None or now - awake > sleeps_after)
+        if not asleep or self.quirks.wake_up is None:
+            self._awake_since = now
+        if asleep:
             return None
         own = when + self.clock_offset
         if isinstance(frame, ShortFrame):
@@ -232,6 +263,13 @@ class SimulatedMeter:
         if not data or frame.address == BROADCAST:
             return None
         return Answer(data, self._delay())
+
+    def hear_run(self, byte: int, seconds: float, now: float) -> None:
+        """The master has sent this byte over and over for so long, at this meter's baud rate."""
+        wanted = self.quirks.wake_up
+        # A timer of a few per cent is all that such a meter has.
+        if wanted is not None and byte == wanted.byte and seconds >= 0.95 * wanted.duration:
+            self._awake_since = now
 
     def telegram(self, when: dt.datetime) -> bytes:
         """Its first telegram at that local time, as a frame; changes nothing in the meter."""
@@ -305,15 +343,22 @@ class SimulatedMeter:
 
     def _next_telegram(self, own: dt.datetime) -> bytes:
         if self._position == 0 or self._position >= len(self._content):
+            if self.quirks.reset_first and not self._is_reset:
+                return b""
+            self._is_reset = False
             # One answer is one moment, however many telegrams it takes to tell.
             self._position = 0
-            self._content = self.readout.telegrams(own)
+            self._content = self._now_telling.telegrams(own)
         self.access_number = self.access_number + 1 & 0xFF
         answer = self._respond(self._content, self._position, self.access_number)
         if self.quirks.compact:
             self._told.add(self._position)
         self._position = (self._position + 1) % max(1, len(self._content))
         return answer
+
+    @property
+    def _now_telling(self) -> Readout:
+        return self.readout if self._chosen is None else self._chosen
 
     def _address_field(self) -> int:
         return 0 if self.quirks.answers_address_zero else self.primary
@@ -327,6 +372,8 @@ class SimulatedMeter:
             return encode_frame(content._replace(address=self._address_field()))
         if self.secondary is None:
             raise SimError(f"{self.name} has no secondary address to put into a header")
+        # In front: a maker's own data at the end have no length.
+        content = self._frozen.get(position, b"") + content
         more = position + 1 < len(contents) or self.quirks.endless
         ci, payload = CI_RESPONSE_LONG, content + bytes((MORE_RECORDS_FOLLOW,)) * more
         if position in self._told:
@@ -387,17 +434,20 @@ class SimulatedMeter:
         if frame.ci == CI_APPLICATION_RESET:
             self._position = 0
             self._told.clear()
-            self.resets.append(frame.data[0] if frame.data else None)
+            self._is_reset = True
+            subcode = frame.data[0] if frame.data else None
+            self.resets.append(subcode)
+            self._chosen = None if subcode is None else self._selectable.get(subcode)
         elif frame.ci in _BAUDRATE_OF_CI:
             # The acknowledgement still goes at the old rate: the bus sends it at the request's.
             self._unconfirmed = (now, self.baudrate)
             self.baudrate = _BAUDRATE_OF_CI[frame.ci]
         elif frame.ci == CI_DATA_SEND:
             self._write(frame.data, own)
-        return ACK
+        return b"" if self.quirks.obeys_in_silence else ACK
 
     def _write(self, data: bytes, own: dt.datetime) -> None:
-        """The one record of a write that it knows: its addresses, or its clock."""
+        """The one record of a write that it knows: its addresses, its clock, or "freeze"."""
         record, value = data[:2], data[2:]
         match record, len(value):
             case b"\x01\x7a", 1 if value[0] <= LAST_ADDRESS:
@@ -410,6 +460,20 @@ class SimulatedMeter:
                 self._set_clock(decode_date_f(value)[0], own)
             case b"\x06\x6d", 6:
                 self._set_clock(decode_date_i(value)[0], own)
+            case b"\x48\xfe", 1 if value == b"\x0b" and self.quirks.freezes:
+                self._freeze(own)
+
+    def _freeze(self, own: dt.datetime) -> None:
+        self._frozen.clear()
+        for position, content in enumerate(self._now_telling.telegrams(own)):
+            if isinstance(content, bytes):
+                self._frozen[position] = b"".join(
+                    bytes((record.dib[0] | _STORAGE_1, *record.dib[1:])) + record.vib + record.data
+                    for record in decode_records(content).records
+                    if record.quantity in _COUNTED
+                    and record.storage == 0
+                    and record.function is Function.INSTANTANEOUS
+                )
 
     def _rename(self, address: bytes) -> None:
         wanted = decode_secondary(address)

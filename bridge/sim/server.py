@@ -26,7 +26,7 @@ PACE_SECONDS = 0.004
 
 # asyncio wakes up to this much late (epoll counts whole milliseconds), and a last character must
 # not be late: the drive wakes earlier, and lets the loop turn until it is time.
-_EARLY_SECONDS = 0.0011
+EARLY_SECONDS = 0.0011
 
 _READ_SIZE = 4096
 
@@ -67,11 +67,13 @@ class _Drive:
         deliver: Callable[[bytes], None],
         drop: Callable[[], None],
         pace: float,
+        early: float,
     ) -> None:
         self._bus = bus
         self._deliver = deliver
         self._drop = drop
         self._pace = pace
+        self._early = early
         self._loop = asyncio.get_running_loop()
         self._handle: asyncio.Handle | None = None
         self._taken_at = self._loop.time()
@@ -93,14 +95,17 @@ class _Drive:
         if due is None:
             return
         at, exact = due
-        if not exact:
-            self._handle = self._loop.call_at(at, self._work)
-        elif at - self._loop.time() > _EARLY_SECONDS:
-            self._handle = self._loop.call_at(at - _EARLY_SECONDS, self._schedule)
-        elif at > self._loop.time():
-            self._handle = self._loop.call_soon(self._schedule)
+        if exact:
+            self._handle = self._loop.call_at(at - self._early, self._turn, at)
         else:
-            self._handle = self._loop.call_soon(self._work)
+            self._handle = self._loop.call_at(at, self._work)
+
+    def _turn(self, at: float) -> None:
+        """A last character is there at ``at``: now, or in a moment."""
+        if self._loop.time() < at:
+            self._handle = self._loop.call_soon(self._turn, at)
+        else:
+            self._work()
 
     def _work(self) -> None:
         now = self._taken_at = self._loop.time()
@@ -179,7 +184,14 @@ class TcpServer:
     """
 
     def __init__(
-        self, bus: SimulatedBus, host: str, port: int, latency: float, policy: Clients, pace: float
+        self,
+        bus: SimulatedBus,
+        host: str,
+        port: int,
+        latency: float,
+        policy: Clients,
+        pace: float,
+        early: float,
     ) -> None:
         self.bus = bus
         self.host = host
@@ -188,7 +200,7 @@ class TcpServer:
         self.refused = 0
         self.clients: list[_Client] = []
         self._policy = policy
-        self._drive = _Drive(bus, self._deliver, self.drop_connections, pace)
+        self._drive = _Drive(bus, self._deliver, self.drop_connections, pace, early)
         self._server: asyncio.Server | None = None
         self._silent = False
 
@@ -277,13 +289,15 @@ class PtyServer:
     unplugged and is there again. Linux pseudo terminals have no parity: masters use 8N1.
     """
 
-    def __init__(self, bus: SimulatedBus, path: Path | None, follow: bool, pace: float) -> None:
+    def __init__(
+        self, bus: SimulatedBus, path: Path | None, follow: bool, pace: float, early: float
+    ) -> None:
         self.bus = bus
         self._directory = None if path is not None else Path(tempfile.mkdtemp(prefix="mbus-"))
         self.path = path if path is not None else Path(str(self._directory)) / "port"
         self.lost = 0  # bytes that nobody read while the port's buffer was full
         self._follow = follow
-        self._drive = _Drive(bus, self._deliver, self._drop, pace)
+        self._drive = _Drive(bus, self._deliver, self._drop, pace, early)
         self._loop = asyncio.get_running_loop()
         self._ends: tuple[int, int] | None = None
 
@@ -376,6 +390,7 @@ async def serve_tcp(
     latency: float = 0.0,
     clients: Clients = "one",
     pace: float = PACE_SECONDS,
+    early: float = EARLY_SECONDS,
 ) -> TcpServer:
     """Put a bus behind a transparent TCP gateway.
 
@@ -387,12 +402,15 @@ async def serve_tcp(
         clients: "one" closes the connection of a second client at once, as real gateways do;
             "newest" closes the first one's instead; "shared" lets all speak and hear.
         pace: seconds between two lots of an answer's bytes.
+        early: seconds by which the event loop may wake late. So much earlier it is woken for the
+            end of an answer, and turns until it is time; 0 for one that waits to the microsecond,
+            as with `selectors.SelectSelector`, which suits many buses in one process.
 
     Raises:
         SimError: the port cannot be had, or the bus is served already.
     """
     _claim(bus)
-    server = TcpServer(bus, host, port, latency, clients, pace)
+    server = TcpServer(bus, host, port, latency, clients, pace, early)
     try:
         await server.plug()
     except SimError:
@@ -407,6 +425,7 @@ async def serve_pty(
     *,
     follow_baudrate: bool = True,
     pace: float = PACE_SECONDS,
+    early: float = EARLY_SECONDS,
 ) -> PtyServer:
     """Put a bus at a pseudo terminal.
 
@@ -416,12 +435,15 @@ async def serve_pty(
             new directory, told by ``path`` of the result.
         follow_baudrate: the bus takes the baud rate that a master sets, as a real converter does.
         pace: seconds between two lots of an answer's bytes.
+        early: seconds by which the event loop may wake late. So much earlier it is woken for the
+            end of an answer, and turns until it is time; 0 for one that waits to the microsecond,
+            as with `selectors.SelectSelector`, which suits many buses in one process.
 
     Raises:
         SimError: the path cannot be made, or the bus is served already.
     """
     _claim(bus)
-    server = PtyServer(bus, path, follow_baudrate, pace)
+    server = PtyServer(bus, path, follow_baudrate, pace, early)
     try:
         await server.plug()
     except SimError:

@@ -7,22 +7,29 @@ from enum import StrEnum
 from urllib.parse import urlsplit
 
 from bridge.transport.base import (
+    Line,
+    Parity,
+    Received,
     Transport,
     TransportError,
+    TransportLineError,
     TransportLostError,
     TransportOpenError,
 )
 from bridge.transport.rfc2217 import Rfc2217Transport
-from bridge.transport.serial import Parity, SerialTransport
+from bridge.transport.serial import SerialTransport
 from bridge.transport.tcp import CONNECT_TIMEOUT, TcpTransport
 
 __all__ = [
+    "Line",
     "Parity",
     "Port",
     "PortError",
     "PortKind",
+    "Received",
     "Transport",
     "TransportError",
+    "TransportLineError",
     "TransportLostError",
     "TransportOpenError",
     "make_transport",
@@ -96,7 +103,8 @@ def make_transport(
 
     Args:
         port: as `parse_port` takes it.
-        baudrate: of the bus, 300 to 38400. A ``tcp://`` gateway has its own setting.
+        baudrate: of the bus, 300 to 38400. A ``tcp://`` gateway has its own setting, and this
+            should say the same.
         parity: of the bus; likewise.
         connect_timeout: seconds, for each step to a gateway: its name, the connection, settings.
 
@@ -107,8 +115,10 @@ def make_transport(
     if parsed.kind is PortKind.SERIAL:
         return SerialTransport(parsed.host, baudrate=baudrate, parity=parity)
     if parsed.kind is PortKind.TCP:
-        return TcpTransport(port, parsed.host, parsed.number, connect_timeout=connect_timeout)
-    return Rfc2217Transport(
+        network: type[TcpTransport | Rfc2217Transport] = TcpTransport
+    else:
+        network = Rfc2217Transport
+    return network(
         port,
         parsed.host,
         parsed.number,

@@ -3,9 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Protocol
+from collections.abc import Sequence
+from typing import Literal, NamedTuple, Protocol
 
 from bridge.errors import BridgeError
+from bridge.transport.pace import Pace
+
+Parity = Literal["even", "none"]
+
+
+class Line(NamedTuple):
+    """How the wire is spoken: ``baudrate`` 300 to 38400, 8 data bits, 1 stop bit."""
+
+    baudrate: int
+    parity: Parity
+
+
+class Received(NamedTuple):
+    """Bytes of the bus; ``broken`` are the positions, in order, of those that came with a parity or
+    framing error, as far as the port tells."""
+
+    data: bytes
+    broken: tuple[int, ...] = ()
 
 
 class TransportError(BridgeError):
@@ -37,6 +56,22 @@ class TransportLostError(TransportError):
         self.problem = problem
 
 
+class TransportLineError(TransportError):
+    """A port cannot be switched to another baud rate or parity; it is as it was, and open.
+
+    Attributes:
+        port: the port as the user wrote it.
+        problem: what is wrong.
+        remedy: what can be done about it.
+    """
+
+    def __init__(self, port: str, problem: str, remedy: str) -> None:
+        super().__init__(f"{port}: {problem}. {remedy}")
+        self.port = port
+        self.problem = problem
+        self.remedy = remedy
+
+
 class Transport(Protocol):
     """A port to a bus: bytes go out, bytes come in. Belongs to one event loop and one reader.
 
@@ -47,11 +82,40 @@ class Transport(Protocol):
     def name(self) -> str:
         """The port as the user wrote it, for messages."""
 
+    @property
+    def line(self) -> Line:
+        """How the wire is spoken now. Behind a transparent gateway, as the user says it is."""
+
+    @property
+    def guards_parity(self) -> bool:
+        """Whether each character with a wrong parity is marked as broken, now."""
+
+    @property
+    def round_trip(self) -> float | None:
+        """Seconds that the network takes there and back: the kernel's smoothed estimate and four
+        times its variation, which few of them exceed (RFC 6298, 2). None without a network, while
+        the port is not open, and where the system does not tell.
+
+        An acknowledgement that the gateway delays (up to 0.2 s with most) is part of it.
+        """
+
+    @property
+    def pace(self) -> Pace:
+        """How bytes come; a new one with each opening."""
+
     async def open(self) -> None:
-        """Open the port; what came before is forgotten.
+        """Open the port, its line as it was made; what came before is forgotten.
 
         Raises:
             TransportOpenError: it cannot be opened; the message says what to do.
+        """
+
+    async def set_line(self, *, baudrate: int, parity: Parity) -> None:
+        """Speak otherwise from now on: once what was written has left, as far as the port knows.
+
+        Raises:
+            TransportLineError: the port cannot, as a transparent gateway; the line is as it was.
+            TransportLostError: the port is gone.
         """
 
     async def write(self, data: bytes) -> None:
@@ -61,14 +125,19 @@ class Transport(Protocol):
             TransportLostError: the port is gone.
         """
 
-    async def read(self) -> bytes:
+    async def read(self, *, not_before: float | None = None) -> Received:
         """Wait for bytes; at least one. Cancelled, it loses nothing.
+
+        Args:
+            not_before: a time of the loop's clock until which nothing is wanted. Bytes wait in
+                the kernel, and nobody is woken for each lot of them; the loss of the port is
+                noticed then at the latest.
 
         Raises:
             TransportLostError: the port is gone, and what came before was read.
         """
 
-    def discard_input(self) -> bytes:
+    def discard_input(self) -> Received:
         """Take what has come already, without waiting; empty where nothing has."""
 
     async def close(self) -> None:
@@ -83,22 +152,36 @@ class Inbox:
     """
 
     def __init__(self, port: str, *, limit: int = 65536) -> None:
+        self.pace = Pace()
         self._port = port
         self._limit = limit
         self._bytes = bytearray()
+        self._broken: list[int] = []  # positions in ``_bytes``
         self._lost: TransportLostError | None = TransportLostError(port, "the port is not open")
         self._reader: asyncio.Future[None] | None = None
 
+    def __len__(self) -> int:
+        return len(self._bytes)
+
     def reset(self) -> None:
         """The port was opened: from now on bytes come."""
-        self._bytes.clear()
+        self.pace = Pace()
+        self._clear()
         self._lost = None
 
-    def put(self, data: bytes) -> None:
+    def put(self, data: bytes, broken: Sequence[int] = ()) -> None:
+        """Bytes have come; ``broken`` are positions in ``data``."""
+        self._broken += [len(self._bytes) + position for position in broken]
         self._bytes += data
-        if len(self._bytes) > self._limit:
-            del self._bytes[: -self._limit]
+        surplus = len(self._bytes) - self._limit
+        if surplus > 0:
+            del self._bytes[:surplus]
+            self._broken = [each - surplus for each in self._broken if each >= surplus]
         self._wake()
+
+    def spoil(self) -> None:
+        """All that waits is broken."""
+        self._broken = list(range(len(self._bytes)))
 
     def lose(self, problem: str) -> None:
         """The port is gone; only the first reason counts."""
@@ -112,7 +195,7 @@ class Inbox:
             # A new one each time: an exception that is raised again drags its old traceback along.
             raise TransportLostError(self._lost.port, self._lost.problem)
 
-    async def read(self) -> bytes:
+    async def read(self) -> Received:
         while not self._bytes:
             self.check()
             self._reader = asyncio.get_running_loop().create_future()
@@ -122,10 +205,14 @@ class Inbox:
                 self._reader = None
         return self.take()
 
-    def take(self) -> bytes:
-        data = bytes(self._bytes)
+    def take(self) -> Received:
+        received = Received(bytes(self._bytes), tuple(self._broken))
+        self._clear()
+        return received
+
+    def _clear(self) -> None:
         self._bytes.clear()
-        return data
+        self._broken.clear()
 
     def _wake(self) -> None:
         if self._reader is not None and not self._reader.done():

@@ -10,9 +10,14 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from bridge.transport.base import Inbox, TransportLostError, TransportOpenError
-from bridge.transport.serial import Parity
-from bridge.transport.tcp import CONNECT_TIMEOUT, Connection, connect
+from bridge.transport.base import (
+    Line,
+    Parity,
+    TransportLineError,
+    TransportLostError,
+    TransportOpenError,
+)
+from bridge.transport.tcp import CONNECT_TIMEOUT, Connection, NetworkTransport
 
 # Telnet commands (RFC 854).
 IAC, DONT, DO, WONT, WILL, SB, SE = 255, 254, 253, 252, 251, 250, 240
@@ -28,6 +33,7 @@ SET_DATASIZE = 2
 SET_PARITY = 3
 SET_STOPSIZE = 4
 SET_CONTROL = 5
+NOTIFY_LINESTATE = 6  # the server's alone
 SET_LINESTATE_MASK = 10
 SET_MODEMSTATE_MASK = 11
 PURGE_DATA = 12
@@ -36,6 +42,8 @@ _ANSWER = 100
 _LONGEST_COMMAND = 1024  # bytes; those of RFC 2217 have about ten, a greeting may have more
 
 _PARITY: dict[Parity, int] = {"none": 1, "even": 3}
+# Bits of NOTIFY-LINESTATE (RFC 2217, 3): break, framing, parity and overrun error.
+_LINE_ERRORS = 0x10 | 0x08 | 0x04 | 0x02
 _NO_FLOW_CONTROL, _DTR_ON, _RTS_ON = 1, 8, 11
 _PURGE_BOTH = 3
 
@@ -50,12 +58,14 @@ class Telnet:
     """The client's half of Telnet: bytes of the network in, bytes of the bus and answers out.
 
     ``agreed`` are our options that the server has accepted, ``refused`` those it has not;
-    ``settings`` are the server's answers to what was set, by what was set.
+    ``settings`` are the server's answers to what was set, by what was set; ``line_errors`` counts
+    how often it has told of an error on the wire.
     """
 
     agreed: set[int] = field(default_factory=set)
     refused: set[int] = field(default_factory=set)
     settings: dict[int, bytes] = field(default_factory=dict)
+    line_errors: int = 0
     _outgoing: bytearray = field(default_factory=bytearray)
     _said: set[tuple[int, int]] = field(default_factory=set)
     _pending: bytearray = field(default_factory=bytearray)  # an unfinished command
@@ -100,6 +110,7 @@ class Telnet:
 
     def set(self, what: int, value: bytes) -> None:
         """Set something of the serial port; the answer will stand in ``settings``."""
+        self.settings.pop(what, None)
         body = bytes((COM_PORT, what)) + escape(value)
         self._outgoing += bytes((IAC, SB)) + body + bytes((IAC, SE))
 
@@ -140,7 +151,11 @@ class Telnet:
             self._outgoing += bytes((IAC, verb, option))
 
     def _subnegotiated(self, body: bytes) -> None:
-        if len(body) >= 2 and body[0] == COM_PORT and body[1] >= _ANSWER:
+        if len(body) < 2 or body[0] != COM_PORT or body[1] < _ANSWER:
+            return
+        if body[1] == NOTIFY_LINESTATE + _ANSWER:
+            self.line_errors += len(body) > 2 and bool(body[2] & _LINE_ERRORS)
+        else:
             self.settings[body[1] - _ANSWER] = body[2:]
 
 
@@ -149,8 +164,12 @@ def escape(data: bytes) -> bytes:
     return data.replace(bytes((IAC,)), bytes((IAC, IAC)))
 
 
-class Rfc2217Transport:
+class Rfc2217Transport(NetworkTransport):
     """The serial port behind ``host:port``, set to 8 data bits and 1 stop bit.
+
+    The server is asked to tell of errors on the wire. It can tell that there was one, but not
+    where, and a little late; so what waits is broken then, and what comes until the next request.
+    Servers need not tell, and many do not: this guards no parity.
 
     Args:
         name: the port as the user wrote it.
@@ -172,36 +191,25 @@ class Rfc2217Transport:
         parity: Parity = "even",
         connect_timeout: float = CONNECT_TIMEOUT,
     ) -> None:
-        self._name = name
-        self._host = host
-        self._port = port
-        self._baudrate = baudrate
-        self._parity: Parity = parity
-        self._connect_timeout = connect_timeout
-        self._inbox = Inbox(name)
+        self._bus_line = Line(baudrate, parity)
+        super().__init__(name, host, port, self._bus_line, connect_timeout=connect_timeout)
         self._telnet = Telnet()
-        self._connection: Connection | None = None
         self._told = asyncio.Event()  # the server said something, or left
+        self._errors_known = 0  # of the server's line errors
+        self._spoilt = False  # one was told since the last request
 
     @property
-    def name(self) -> str:
-        return self._name
+    def guards_parity(self) -> bool:
+        return False
 
     async def open(self) -> None:
-        await self.close()
         self._telnet = Telnet()
-        self._inbox.reset()
+        self._line = self._bus_line
+        self._errors_known, self._spoilt = 0, False
         try:
-            self._connection = await connect(
-                self._name,
-                self._host,
-                self._port,
-                timeout=self._connect_timeout,
-                received=self._received,
-                lost=self._lost,
-            )
+            connection = await self._connect()
             async with asyncio.timeout(self._connect_timeout):
-                await self._negotiate(self._connection)
+                await self._negotiate(connection)
         except TimeoutError:
             await self.close()
             raise TransportOpenError(
@@ -233,35 +241,74 @@ class Rfc2217Transport:
                 f"Switch RFC 2217 on there, or write tcp://{self._host}:{self._port} and set "
                 "the baud rate on the gateway's own page",
             )
-        wanted = {
-            SET_BAUDRATE: self._baudrate.to_bytes(4, "big"),
-            SET_DATASIZE: bytes((8,)),
-            SET_PARITY: bytes((_PARITY[self._parity],)),
-            SET_STOPSIZE: bytes((1,)),
-        }
+        wanted = _settings(self._line) | {SET_DATASIZE: bytes((8,)), SET_STOPSIZE: bytes((1,))}
         for what, value in wanted.items():
             telnet.set(what, value)
         # Asked for, but not insisted on: some converters live on DTR and RTS.
         for control in (_NO_FLOW_CONTROL, _DTR_ON, _RTS_ON):
             telnet.set(SET_CONTROL, bytes((control,)))
-        telnet.set(SET_LINESTATE_MASK, bytes((0,)))
+        telnet.set(SET_LINESTATE_MASK, bytes((_LINE_ERRORS,)))
         telnet.set(SET_MODEMSTATE_MASK, bytes((0,)))
         telnet.set(PURGE_DATA, bytes((_PURGE_BOTH,)))
         connection.write(telnet.to_send())
-        await self._until(lambda: wanted.keys() <= telnet.settings.keys())
-        names = {
-            SET_BAUDRATE: f"{self._baudrate} baud",
-            SET_DATASIZE: "8 data bits",
-            SET_PARITY: f"parity {self._parity}",
-            SET_STOPSIZE: "1 stop bit",
-        }
-        refused = [names[what] for what in wanted if telnet.settings[what] != wanted[what]]
+        refused = await self._refused(wanted)
         if refused:
             raise TransportOpenError(
                 self._name,
-                f"{self._host} refuses {' and '.join(refused)}",
+                f"{self._host} refuses {refused}",
                 "Its serial port may be fixed on the server's side: change it there",
             )
+
+    async def set_line(self, *, baudrate: int, parity: Parity) -> None:
+        connection = self._connected()
+        line, before = Line(baudrate, parity), self._line
+        if line == before:
+            return
+        wanted = _settings(line)
+        self._line = line  # also where this is cancelled: then the server may have done it
+        self._set(connection, line)
+        try:
+            async with asyncio.timeout(self._connect_timeout):
+                refused = await self._refused(wanted)
+                if refused:
+                    self._set(connection, before)
+                    await self._refused(_settings(before))
+        except TimeoutError:
+            self._set(connection, before)
+            raise TransportLineError(
+                self._name,
+                f"{self._host} does not confirm {baudrate} baud, parity {parity}",
+                "It may be able to change its serial port only between two connections: give "
+                "all meters of this bus one baud rate",
+            ) from None
+        if refused:
+            raise TransportLineError(
+                self._name,
+                f"{self._host} refuses {refused}",
+                "Its serial port may be fixed on the server's side: change it there",
+            )
+
+    def _set(self, connection: Connection, line: Line) -> None:
+        for what, value in _settings(line).items():
+            self._telnet.set(what, value)
+        connection.write(self._telnet.to_send())
+        self._line = line
+
+    async def _refused(self, wanted: dict[int, bytes]) -> str:
+        """Wait for the server's answers; what of it it has not done, in words."""
+        telnet = self._telnet
+        await self._until(lambda: wanted.keys() <= telnet.settings.keys())
+        names = {
+            SET_BAUDRATE: f"{self._line.baudrate} baud",
+            SET_DATASIZE: "8 data bits",
+            SET_PARITY: f"parity {self._line.parity}",
+            SET_STOPSIZE: "1 stop bit",
+        }
+        return " and ".join(
+            names[what]
+            for what in names
+            if what in wanted and telnet.settings[what] != wanted[what]
+        )
 
     async def _until(self, reached: Callable[[], bool]) -> None:
         while not reached():
@@ -271,32 +318,29 @@ class Rfc2217Transport:
 
     def _received(self, data: bytes) -> None:
         payload = self._telnet.receive(data)
+        if self._telnet.line_errors != self._errors_known:
+            self._errors_known = self._telnet.line_errors
+            self._spoilt = True
+            self._inbox.spoil()
         if payload:
-            self._inbox.put(payload)
+            self._inbox.put(payload, range(len(payload)) if self._spoilt else ())
         # Without a connection, `open` has not got it back yet, and will send this itself.
         if self._connection is not None and (answer := self._telnet.to_send()):
             self._connection.write(answer)
         self._told.set()
 
     def _lost(self, problem: str) -> None:
-        self._inbox.lose(problem)
+        super()._lost(problem)
         self._told.set()
 
     async def write(self, data: bytes) -> None:
-        self._inbox.check()
-        if self._connection is None:
-            raise TransportLostError(self._name, "the port is not open")
-        self._connection.write(escape(data))
+        self._spoilt = False
+        await super().write(escape(data))
 
-    async def read(self) -> bytes:
-        return await self._inbox.read()
 
-    def discard_input(self) -> bytes:
-        return self._inbox.take()
-
-    async def close(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
-        self._inbox.lose("the port is closed")
-        self._told.set()
+def _settings(line: Line) -> dict[int, bytes]:
+    """What says so in RFC 2217."""
+    return {
+        SET_BAUDRATE: line.baudrate.to_bytes(4, "big"),
+        SET_PARITY: bytes((_PARITY[line.parity],)),
+    }

@@ -12,26 +12,50 @@ import os
 import stat
 import termios
 from functools import partial
-from typing import Literal
+from typing import Any
 
 import serial
 from serial.tools import list_ports
 
-from bridge.transport.base import Inbox, TransportLostError, TransportOpenError
+from bridge.transport.base import (
+    Inbox,
+    Line,
+    Parity,
+    Received,
+    TransportLineError,
+    TransportLostError,
+    TransportOpenError,
+)
+from bridge.transport.pace import Pace
+from bridge.transport.parmrk import MarkedStream
 from bridge.transport.thread import in_thread
-
-Parity = Literal["even", "none"]
 
 _logger = logging.getLogger(__name__)
 
 OPEN_TIMEOUT = 10.0  # seconds; a driver in good health needs milliseconds
+# Seconds for a change of the line: what was written must leave first, 261 bytes at 300 baud.
+_LINE_TIMEOUT = 20.0
 
 _READ_SIZE = 4096
 _GONE = "the port is gone: unplugged, or its driver was removed"
 
+_RATES = (300, 600, 1200, 2400, 4800, 9600, 19200, 38400)
+_SPEEDS = {rate: getattr(termios, f"B{rate}") for rate in _RATES}
+_IFLAG, _CFLAG, _ISPEED, _OSPEED = 0, 2, 4, 5  # where they are in what tcgetattr returns
+
+# How errors of the wire are heard. Without INPCK Linux marks breaks alone, also where there is no
+# parity but a stop bit to miss (drivers/tty/n_tty.c).
+_MARKING = termios.INPCK | termios.PARMRK
+_NOT_MARKING = termios.IGNPAR | termios.IGNBRK | termios.BRKINT | termios.ISTRIP
+
+_REMEDY_OF_PARITY = (
+    "A pseudo terminal has no parity, and a few adapters neither: write `parity: none`"
+)
+_REMEDY_OF_RATE = "M-Bus knows 300, 600, 1200, 2400, 4800, 9600, 19200 and 38400"
+
 
 class SerialTransport:
-    """A serial port with 8 data bits and 1 stop bit.
+    """A serial port with 8 data bits and 1 stop bit, whose errors are heard.
 
     Args:
         name: the device, as ``/dev/ttyUSB0``.
@@ -50,10 +74,11 @@ class SerialTransport:
         open_timeout: float = OPEN_TIMEOUT,
     ) -> None:
         self._name = name
-        self._baudrate = baudrate
-        self._parity: Parity = parity
+        self._bus_line = self._line = Line(baudrate, parity)
         self._open_timeout = open_timeout
         self._inbox = Inbox(name)
+        self._marked = MarkedStream()
+        self._switching: asyncio.Future[None] | None = None
         self._opening: asyncio.Future[serial.Serial] | None = None
         self._port: serial.Serial | None = None
         self._room: asyncio.Future[None] | None = None  # a write waits for it
@@ -62,8 +87,26 @@ class SerialTransport:
     def name(self) -> str:
         return self._name
 
+    @property
+    def line(self) -> Line:
+        return self._line
+
+    @property
+    def guards_parity(self) -> bool:
+        # No open port has this parity whose driver has refused it. A pseudo terminal does.
+        return self._line.parity == "even"
+
+    @property
+    def round_trip(self) -> float | None:
+        return None
+
+    @property
+    def pace(self) -> Pace:
+        return self._inbox.pace
+
     async def open(self) -> None:
         await self.close()
+        self._line = self._bus_line
         try:
             async with asyncio.timeout(self._open_timeout):
                 port = await self._open_in_thread()
@@ -75,6 +118,7 @@ class SerialTransport:
             ) from None
         self._port = port
         self._inbox.reset()
+        self._marked.reset()
         asyncio.get_running_loop().add_reader(port.fileno(), self._readable)
 
     async def _open_in_thread(self) -> serial.Serial:
@@ -83,13 +127,47 @@ class SerialTransport:
         if self._opening is not None:
             await asyncio.wait({self._opening})
         opening = self._opening = in_thread(
-            partial(_open_port, self._name, self._baudrate, self._parity), unwanted=_close_port
+            partial(_open_port, self._name, self._bus_line), unwanted=_close_port
         )
         try:
             return await asyncio.shield(opening)
         except asyncio.CancelledError:
             opening.add_done_callback(_close_unwanted)
             raise
+
+    async def set_line(self, *, baudrate: int, parity: Parity) -> None:
+        self._inbox.check()
+        line, before = Line(baudrate, parity), self._line
+        if line == before:
+            return
+        if baudrate not in _SPEEDS:
+            raise TransportLineError(self._name, _no_rate(baudrate), _REMEDY_OF_RATE)
+        self._line = line  # also where this is cancelled: the thread will do it
+        try:
+            async with asyncio.timeout(_LINE_TIMEOUT):
+                await self._switch_in_thread(line)
+        except TimeoutError:
+            self._lose(f"the port does not take its settings within {_LINE_TIMEOUT:g} s")
+        except TransportLineError:
+            self._line = before
+            raise
+        except (OSError, termios.error) as error:
+            self._lose(f"{_GONE} ({error.args[-1]})")
+        self._inbox.check()
+
+    async def _switch_in_thread(self, line: Line) -> None:
+        # The kernel has no way to wait for the last character but to block. One change at a time:
+        # that of a reader who was cancelled ends first.
+        if self._switching is not None:
+            await asyncio.wait({self._switching})
+        if self._port is None:
+            return
+        # A number of its own, because the port may be closed meanwhile.
+        descriptor = os.dup(self._port.fileno())
+        self._switching = in_thread(partial(_switch_and_close, self._name, descriptor, line))
+        # Nobody may be left to hear how it ended.
+        self._switching.add_done_callback(lambda done: done.cancelled() or done.exception())
+        await asyncio.shield(self._switching)
 
     def _readable(self) -> None:
         if self._port is None:
@@ -102,7 +180,9 @@ class SerialTransport:
             self._lose(f"{_GONE} ({error.strerror})")
             return
         if data:
-            self._inbox.put(data)
+            received = self._marked.decode(data)
+            if received.data:
+                self._inbox.put(*received)
         else:
             # The port waits for at least one byte (VMIN is 1), so this is a hangup, not a lull.
             self._lose(_GONE)
@@ -141,10 +221,28 @@ class SerialTransport:
         if self._room is not None and not self._room.done():
             self._room.set_result(None)
 
-    async def read(self) -> bytes:
+    async def read(self, *, not_before: float | None = None) -> Received:
+        if not_before is not None and not self._inbox:
+            self._inbox.check()
+            await self._rest(not_before)
+            received = self.discard_input()
+            if received.data:
+                return received
         return await self._inbox.read()
 
-    def discard_input(self) -> bytes:
+    async def _rest(self, until: float) -> None:
+        """Leave what comes to the kernel for a while."""
+        loop = asyncio.get_running_loop()
+        port = self._port
+        if port is not None:
+            loop.remove_reader(port.fileno())
+        try:
+            await asyncio.sleep(until - loop.time())
+        finally:
+            if port is not None and self._port is port:
+                loop.add_reader(port.fileno(), self._readable)
+
+    def discard_input(self) -> Received:
         if self._port is not None:
             self._readable()  # what the kernel has and the loop has not seen yet
         return self._inbox.take()
@@ -177,12 +275,54 @@ def _close_unwanted(opening: asyncio.Future[serial.Serial]) -> None:
         _close_port(opening.result())
 
 
-def _open_port(name: str, baudrate: int, parity: Parity) -> serial.Serial:
+def _switch_and_close(name: str, descriptor: int, line: Line) -> None:
+    """Set the line once all that was written has left, and close ``descriptor``; in a thread.
+
+    Raises:
+        TransportLineError: the port cannot; it is as it was.
+        OSError, termios.error: it is gone.
+    """
+    try:
+        before = termios.tcgetattr(descriptor)
+        try:
+            termios.tcsetattr(descriptor, termios.TCSADRAIN, _with_line(before, line))
+            after = termios.tcgetattr(descriptor)
+        except termios.error as error:
+            if error.args[0] != errno.EINVAL:
+                raise
+            after = before
+        wrong_rate = after[_OSPEED] != _SPEEDS[line.baudrate]
+        wrong_parity = _parity_of(after) != line.parity
+        if wrong_rate or wrong_parity:
+            termios.tcsetattr(descriptor, termios.TCSANOW, before)
+        if wrong_parity:
+            raise TransportLineError(name, _no_parity(line.parity), _REMEDY_OF_PARITY)
+        if wrong_rate:
+            raise TransportLineError(name, _no_rate(line.baudrate), _REMEDY_OF_RATE)
+    finally:
+        os.close(descriptor)
+
+
+def _with_line(attributes: list[Any], line: Line) -> list[Any]:
+    changed = list(attributes)
+    changed[_CFLAG] &= ~(termios.PARENB | termios.PARODD)
+    if line.parity == "even":
+        changed[_CFLAG] |= termios.PARENB
+    changed[_ISPEED] = changed[_OSPEED] = _SPEEDS[line.baudrate]
+    return changed
+
+
+def _parity_of(attributes: list[Any]) -> Parity:
+    return "even" if attributes[_CFLAG] & termios.PARENB else "none"
+
+
+def _open_port(name: str, line: Line) -> serial.Serial:
     """Open the port; runs in a thread.
 
     Raises:
         TransportOpenError: it cannot be opened as wanted.
     """
+    baudrate, parity = line
     try:
         port = serial.Serial(
             name,
@@ -209,13 +349,13 @@ def _open_port(name: str, baudrate: int, parity: Parity) -> serial.Serial:
 
 def _set_up(port: serial.Serial, name: str, parity: Parity) -> None:
     attributes = termios.tcgetattr(port.fileno())
-    if parity == "even":
-        if not attributes[2] & termios.PARENB:
-            raise _parity_error(name)  # some drivers take the setting and ignore it
-        # A byte whose parity or stop bit is wrong is read as 00, so that no checksum fits it.
-        attributes[0] |= termios.INPCK
-        attributes[0] &= ~termios.IGNPAR
-        termios.tcsetattr(port.fileno(), termios.TCSANOW, attributes)
+    if parity == "even" and _parity_of(attributes) != parity:
+        raise _parity_error(name)  # some drivers take the setting and ignore it
+    attributes[_IFLAG] |= _MARKING
+    attributes[_IFLAG] &= ~_NOT_MARKING
+    termios.tcsetattr(port.fileno(), termios.TCSANOW, attributes)
+    # What came in between, from the opening on, bears no marks.
+    termios.tcflush(port.fileno(), termios.TCIFLUSH)
     # The lock of pyserial binds only programs that ask for it.
     fcntl.ioctl(port.fileno(), termios.TIOCEXCL)
     try:
@@ -243,22 +383,22 @@ def _open_error(name: str, baudrate: int, parity: Parity, error: Exception) -> T
     if number == errno.EISDIR or not _is_terminal(name):
         return TransportOpenError(name, "this is no serial port", _ports_here())
     if isinstance(error, ValueError) or number == errno.EINVAL:
-        return TransportOpenError(
-            name,
-            f"the port cannot do {baudrate} baud",
-            "M-Bus knows 300, 600, 1200, 2400, 4800, 9600, 19200 and 38400",
-        )
+        return TransportOpenError(name, _no_rate(baudrate), _REMEDY_OF_RATE)
     return TransportOpenError(
         name, f"the port cannot be opened ({error})", "`dmesg` may say what its driver thinks"
     )
 
 
 def _parity_error(name: str) -> TransportOpenError:
-    return TransportOpenError(
-        name,
-        "the port refuses even parity",
-        "A pseudo terminal has no parity, and a few adapters neither: write `parity: none`",
-    )
+    return TransportOpenError(name, _no_parity("even"), _REMEDY_OF_PARITY)
+
+
+def _no_parity(parity: Parity) -> str:
+    return f"the port refuses {parity} parity" if parity == "even" else "the port insists on parity"
+
+
+def _no_rate(baudrate: int) -> str:
+    return f"the port cannot do {baudrate} baud"
 
 
 def _is_terminal(name: str) -> bool:

@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 import socket
+import struct
 from collections import deque
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
-from bridge.transport.base import Inbox, TransportLostError, TransportOpenError
+from bridge.transport.base import (
+    Inbox,
+    Line,
+    Parity,
+    Received,
+    TransportLineError,
+    TransportLostError,
+    TransportOpenError,
+)
+from bridge.transport.pace import Pace
 from bridge.transport.thread import in_thread
 
 CONNECT_TIMEOUT = 10.0  # seconds; a gateway behind a mobile network needs some of them
@@ -28,17 +39,31 @@ _KEEPALIVE_COUNT = 3
 _USER_TIMEOUT = 20_000  # milliseconds
 
 _CLOSED = "the gateway has closed the connection"
+_READ_SIZE = 65536
+
+# Where Linux has the round trip in its struct tcp_info (linux/tcp.h): tcpi_rtt and tcpi_rttvar,
+# both in microseconds.
+_TCP_INFO_RTT = struct.Struct("=68xII")
 
 
-class TcpTransport:
-    """A connection to ``host:port``. One client at a time is what most gateways take."""
+class NetworkTransport:
+    """What all ports behind a TCP connection have in common; `open` is each one's own.
+
+    Args:
+        name: the port as the user wrote it.
+        host: name or address of the gateway.
+        port: TCP port, 1 to 65535.
+        line: how the wire behind the gateway is spoken.
+        connect_timeout: seconds, for each step to a gateway: its name, the connection, settings.
+    """
 
     def __init__(
-        self, name: str, host: str, port: int, *, connect_timeout: float = CONNECT_TIMEOUT
+        self, name: str, host: str, port: int, line: Line, *, connect_timeout: float
     ) -> None:
         self._name = name
         self._host = host
         self._port = port
+        self._line = line
         self._connect_timeout = connect_timeout
         self._inbox = Inbox(name)
         self._connection: Connection | None = None
@@ -47,7 +72,24 @@ class TcpTransport:
     def name(self) -> str:
         return self._name
 
-    async def open(self) -> None:
+    @property
+    def line(self) -> Line:
+        return self._line
+
+    @property
+    def round_trip(self) -> float | None:
+        return None if self._connection is None else self._connection.round_trip
+
+    @property
+    def pace(self) -> Pace:
+        return self._inbox.pace
+
+    async def _connect(self) -> Connection:
+        """Connect; what comes goes into `_received`.
+
+        Raises:
+            TransportOpenError: that cannot be done.
+        """
         await self.close()
         # Before, not after: a gateway may speak, or hang up, the moment it has accepted.
         self._inbox.reset()
@@ -57,30 +99,89 @@ class TcpTransport:
                 self._host,
                 self._port,
                 timeout=self._connect_timeout,
-                received=self._inbox.put,
-                lost=self._inbox.lose,
+                received=self._received,
+                lost=self._lost,
             )
         except BaseException:
             self._inbox.lose("the port is not open")
             raise
+        return self._connection
 
-    async def write(self, data: bytes) -> None:
+    def _received(self, data: bytes) -> None:
+        self._inbox.put(data)
+
+    def _lost(self, problem: str) -> None:
+        self._inbox.lose(problem)
+
+    def _connected(self) -> Connection:
         self._inbox.check()
         if self._connection is None:
             raise TransportLostError(self._name, "the port is not open")
-        self._connection.write(data)
+        return self._connection
 
-    async def read(self) -> bytes:
+    async def write(self, data: bytes) -> None:
+        self._connected().write(data)
+
+    async def read(self, *, not_before: float | None = None) -> Received:
+        if not_before is not None and not self._inbox:
+            await self._connected().rest(not_before)
+            received = self.discard_input()
+            if received.data:
+                return received
         return await self._inbox.read()
 
-    def discard_input(self) -> bytes:
+    def discard_input(self) -> Received:
+        if self._connection is not None:
+            self._connection.pull()
         return self._inbox.take()
 
     async def close(self) -> None:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
-        self._inbox.lose("the port is closed")
+        self._lost("the port is closed")
+
+
+class TcpTransport(NetworkTransport):
+    """A connection to ``host:port``. One client at a time is what most gateways take.
+
+    Args:
+        name: the port as the user wrote it.
+        host: name or address of the gateway.
+        port: TCP port, 1 to 65535.
+        baudrate: what the gateway is set to, as the user says; nothing here can see or change it.
+        parity: likewise. Characters whose parity is wrong are the gateway's secret.
+        connect_timeout: seconds for the lookup of a name, and once more for the connection.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        host: str,
+        port: int,
+        *,
+        baudrate: int = 2400,
+        parity: Parity = "even",
+        connect_timeout: float = CONNECT_TIMEOUT,
+    ) -> None:
+        super().__init__(name, host, port, Line(baudrate, parity), connect_timeout=connect_timeout)
+
+    @property
+    def guards_parity(self) -> bool:
+        return False
+
+    async def open(self) -> None:
+        await self._connect()
+
+    async def set_line(self, *, baudrate: int, parity: Parity) -> None:
+        self._connected()
+        if Line(baudrate, parity) != self._line:
+            raise TransportLineError(
+                self._name,
+                f"a transparent gateway cannot be switched to {baudrate} baud, parity {parity}",
+                "Give all meters of this bus the line that the gateway is set to, or let the "
+                "gateway speak RFC 2217 and write rfc2217:// in place of tcp://",
+            )
 
 
 class Connection(asyncio.Protocol):
@@ -108,6 +209,47 @@ class Connection(asyncio.Protocol):
     def write(self, data: bytes) -> None:
         if self.transport is not None:
             self.transport.write(data)
+
+    async def rest(self, until: float) -> None:
+        """Leave what comes to the kernel, up to a time of the loop's clock."""
+        if self.transport is not None:
+            self.transport.pause_reading()
+        try:
+            await asyncio.sleep(until - asyncio.get_running_loop().time())
+        finally:
+            if self.transport is not None:
+                self.transport.resume_reading()
+
+    def pull(self) -> None:
+        """Hand on what the kernel has already and the loop has not seen yet."""
+        transport = self.transport
+        if transport is None or self._closed or transport.is_closing():
+            return
+        try:
+            data = os.read(transport.get_extra_info("socket").fileno(), _READ_SIZE)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self.connection_lost(error)
+            transport.abort()
+            return
+        if data:  # else the other side has closed; the loop will see that as well
+            self._received(data)
+
+    @property
+    def round_trip(self) -> float | None:
+        """Seconds: the smoothed round trip and four times its variation; None if unknown."""
+        if self.transport is None or self._closed or not hasattr(socket, "TCP_INFO"):
+            return None
+        sock = self.transport.get_extra_info("socket")
+        try:
+            info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_RTT.size)
+        except OSError:  # it is being closed
+            return None
+        if len(info) < _TCP_INFO_RTT.size:
+            return None
+        smoothed, variation = _TCP_INFO_RTT.unpack(info)
+        return (smoothed + 4 * variation) / 1e6 if smoothed else None
 
     def close(self) -> None:
         self._closed = True

@@ -226,7 +226,8 @@ def shown(
         return "analog-input", convert(value, record.unit, units), units
     match value:
         case Decimal():
-            return "characterstring-value", format(value, "f"), ""
+            # With the zeros in front, where the coding has them.
+            return "characterstring-value", record.text or format(value, "f"), ""
         case str() | PartialDate():
             return "characterstring-value", str(value), ""
         case datetime.datetime():

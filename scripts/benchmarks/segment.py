@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import datetime
-import json
 import re
 import socket
 import statistics
-import sys
 import tempfile
 import time
 import xml.etree.ElementTree as ElementTree
-from asyncio.subprocess import PIPE, Process
+from asyncio.subprocess import Process
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
@@ -23,6 +20,7 @@ from typing import Any
 
 from bridge.bacnet.client import Browser, ObjectValue
 from bridge.units import OFFERED, convert
+from scripts.benchmarks.bus import Order
 from scripts.benchmarks.expected import (
     NAMING,
     Expectation,
@@ -36,14 +34,8 @@ from scripts.benchmarks.expected import (
     recordings,
     unexpected,
 )
-from scripts.benchmarks.process import COMMAND, BenchError, cpu_seconds, end, free_port, memory
-
-ROOT = Path(__file__).parents[2]
-SHARED = ROOT.parent / "shared" / "vectors" / "telegrams"
-OWN = ROOT / "tests" / "vectors"
-FIRST = 20
-INSTANCE = 260_003
-BUS = "recorded"
+from scripts.benchmarks.process import cpu_seconds, free_port, memory
+from scripts.benchmarks.running import BUS, running_bridge, running_bus, site_text
 
 _READ = re.compile(r" (\S+): read, \d+ records$", re.MULTILINE)
 _FAILED = re.compile(rf"(?:WARNING|DEBUG) +{BUS}: (\S+): (.+)$", re.MULTILINE)
@@ -57,6 +49,7 @@ class Result:
     port: str
     baudrate: int
     meters: int
+    latency: float = 0.0  # in each direction
     seconds: float = 0.0
     cycles: int = 0
     readings: dict[str, int] = field(default_factory=dict)
@@ -67,6 +60,7 @@ class Result:
     window: float = 0.0
     wire: float = 0.0
     wire_share: float = 0.0
+    travel: float = 0.0  # what the latency takes of the window
     wire_of: dict[str, float] = field(default_factory=dict)
     requests: dict[str, int] = field(default_factory=dict)
     repeated: int = 0
@@ -99,6 +93,11 @@ class Result:
     second_opinion_known: list[str] = field(default_factory=list)
 
     @property
+    def unavoidable(self) -> float:
+        """The share of the wall time that no master can avoid: the wire, the meters, the way."""
+        return (self.wire + self.travel) / self.window
+
+    @property
     def is_right(self) -> bool:
         """Whether nothing differs anywhere."""
         return not (
@@ -110,120 +109,16 @@ class Result:
         )
 
 
-def default_paths(directory: Path | None) -> list[Path]:
-    """The files that are played: the first 20 of a folder, or all of our own."""
-    if directory is None and not SHARED.is_dir():
-        return sorted(OWN.glob("*.hex"))
-    paths = sorted((directory or SHARED).glob("*.hex"))[:FIRST]
-    if not paths:
-        raise BenchError(f"{directory}: there are no .hex files")
-    return paths
-
-
-def site_text(port: str, udp_port: int, baudrate: int, names: Sequence[str]) -> str:
-    """The configuration, as a user would write it."""
-    meters = [
-        f'      "{name}": {{address: {number}, points: all}}'
-        for number, name in enumerate(names, start=1)
-    ]
-    return "\n".join(
-        [
-            f"device: {{instance: {INSTANCE}, name: Recorded telegrams}}",
-            f"bacnet: {{address: 127.0.0.1/8, port: {udp_port}}}",
-            "buses:",
-            f"  {BUS}:",
-            f"    port: {port}",
-            f"    baudrate: {baudrate}",
-            # A pseudo terminal has no parity.
-            f"    parity: {'even' if port.startswith('tcp:') else 'none'}",
-            "    every: continuous",
-            "    meters:",
-            *meters,
-            "",
-        ]
-    )
-
-
-class Bus:
-    """The process with the simulated segment."""
-
-    def __init__(self, process: Process) -> None:
-        self.process = process
-        self.ending = False
-
-    async def finish(self) -> dict[str, Any]:
-        """End it; what it has counted.
-
-        Raises:
-            BenchError: it does not end, or does not tell.
-        """
-        self.ending = True
-        self.process.terminate()
-        told = await self.event("end")
-        await self.process.wait()
-        return told
-
-    async def event(self, name: str, seconds: float = 20.0) -> dict[str, Any]:
-        """Wait for an event of that name.
-
-        Raises:
-            BenchError: it did not come.
-        """
-        assert self.process.stdout is not None
-        try:
-            async with asyncio.timeout(seconds):
-                async for line in self.process.stdout:
-                    told: dict[str, Any] = json.loads(line)
-                    if told["event"] == name:
-                        return told
-        except TimeoutError:
-            raise BenchError(f"the simulated bus did not say {name} in {seconds:g} s") from None
-        raise BenchError("the simulated bus has ended")
-
-
-@asynccontextmanager
-async def running_bus(paths: Sequence[Path], baudrate: int, *, pty: bool) -> AsyncIterator[Bus]:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "scripts.benchmarks.bus",
-        "pty" if pty else "tcp",
-        str(baudrate),
-        *map(str, paths),
-        stdout=PIPE,
-        limit=1 << 26,
-    )
-    bus = Bus(process)
-    try:
-        yield bus
-    finally:
-        if not bus.ending:
-            await end(process)
-
-
-@asynccontextmanager
-async def running_bridge(site: Path, log: Path) -> AsyncIterator[Process]:
-    with log.open("wb") as messages:
-        process = await asyncio.create_subprocess_exec(
-            COMMAND, "--verbose", "run", str(site), stderr=messages
-        )
-    try:
-        yield process
-    finally:
-        status = await end(process)
-    if status != 0:
-        last = _last_words(log)
-        raise BenchError(f"the bridge ended with status {status}:\n{last}")
-
-
-def _last_words(log: Path) -> str:
-    return "\n".join(log.read_text().splitlines()[-10:])
-
-
 async def measure(
-    paths: Sequence[Path], *, baudrate: int, seconds: float, pty: bool, looks: int
+    paths: Sequence[Path],
+    *,
+    baudrate: int,
+    seconds: float,
+    pty: bool,
+    looks: int,
+    latency: float = 0.0,
 ) -> Result:
-    """One run.
+    """One run; ``latency`` is that of each direction, in seconds, and for TCP only.
 
     Raises:
         BenchError: something did not start or end as it should.
@@ -232,12 +127,15 @@ async def measure(
     wanted = [expectation(each) for each in meters]
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         log = Path(folder) / "log"
-        async with running_bus(paths, baudrate, pty=pty) as bus:
-            port = (await bus.event("ready"))["port"]
+        order = Order(tuple(map(str, paths)), baudrate, pty=pty, latency=latency)
+        async with running_bus(order) as bus:
+            ports = (await bus.event("ready"))["ports"]
             udp_port = free_port(socket.SOCK_DGRAM)
             site = Path(folder) / "site.yaml"
-            site.write_text(site_text(port, udp_port, baudrate, [each.name for each in meters]))
-            result = Result("pseudo terminal" if pty else "TCP", baudrate, len(meters))
+            site.write_text(site_text(ports, udp_port, baudrate, [each.name for each in meters]))
+            result = Result(
+                "pseudo terminal" if pty else "TCP", baudrate, len(meters), latency=latency
+            )
             began = datetime.datetime.now()
             async with running_bridge(site, log) as bridge:
                 await bus.event("first-request")
@@ -435,23 +333,26 @@ def _count_readings(result: Result, log: str, meters: Sequence[Recording]) -> No
     result.log_errors = _WORSE.findall(log)
 
 
-def _count_wire(result: Result, told: dict[str, Any], spans: list[tuple[float, float]]) -> None:
+def _count_wire(result: Result, end: dict[str, Any], spans: list[tuple[float, float]]) -> None:
+    (told,) = end["segments"]
     result.window = told["last_at"] - told["first_at"]
     result.wire = told["busy"]
     result.wire_share = result.wire / result.window
+    # Each request but the first waits for the last byte to come to the master, and travels back.
+    result.travel = 2 * result.latency * len(told["gaps"])
     result.requests = told["requests"]
     result.wire_of = told["busy_by_kind"]
     result.repeated = told["repeated"]
     gaps = told["gaps"]
-    free = [gap for _, gap, _ in gaps]
-    reaction = [gap - late for _, gap, late in gaps]
-    during = [gap for at, gap, _ in gaps if any(start <= at <= stop for start, stop in spans)]
+    free = [gap for _, gap, _, _ in gaps]
+    reaction = [gap - late for _, gap, late, _ in gaps]
+    during = [gap for at, gap, _, _ in gaps if any(start <= at <= stop for start, stop in spans)]
     longest = sorted(gaps, key=lambda row: row[1], reverse=True)[:5]
-    result.longest_free = [(at - told["first_at"], gap) for at, gap, _ in longest]
-    result.stalls = [(at - told["first_at"], late) for at, late in told["stalls"]]
+    result.longest_free = [(at - told["first_at"], gap) for at, gap, _, _ in longest]
+    result.stalls = [(at - told["first_at"], late) for at, late in end["stalls"]]
     result.free = {
         "total": sum(free),
-        "by the simulator": sum(late for _, _, late in gaps),
+        "by the simulator": sum(late for _, _, late, _ in gaps),
         "mean": statistics.fmean(free),
         "median": statistics.median(free),
         "95 of 100 below": statistics.quantiles(free, n=20)[-1],
@@ -483,6 +384,11 @@ def report(result: Result) -> str:
         "",
         "The wire, by the simulator's count",
         f"  share of wire time      {r.wire_share:.4%} ({r.wire:.3f} s of {r.window:.3f} s)",
+        *(
+            [f"  with {2 * r.latency * 1000:g} ms of way        {r.unavoidable:.4%}"]
+            if r.latency
+            else []
+        ),
         "  of it                   "
         + ", ".join(f"{kind} {seconds:.3f} s" for kind, seconds in r.wire_of.items()),
         f"  line free               {r.free['total'] * 1000:.1f} ms in all, of it "

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import AsyncIterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from bridge.app import bridge as bridge_module
+from bridge.app import readings as readings_module
 from bridge.app.bridge import Bridge, StateError
 from bridge.cli.run import _say_first_round
 from bridge.config.load import load_text
@@ -49,8 +51,9 @@ async def test_a_file_where_the_state_belongs_is_said(site: Site, tmp_path: Path
 async def test_a_bridge_that_cannot_begin_leaves_nothing_locked(site: Site, tmp_path: Path) -> None:
     state = tmp_path / "state"
     state.mkdir()
-    (state / "ledger.sqlite").write_bytes(b"no ledger at all" * 500)
-    with pytest.raises(LedgerError):
+    with closing(sqlite3.connect(state / "ledger.sqlite")) as later:
+        later.execute("PRAGMA user_version = 99")
+    with pytest.raises(LedgerError, match="a later version"):
         Bridge(site, state=state)
     (state / "ledger.sqlite").unlink()
     await Bridge(site, state=state).stop()
@@ -88,11 +91,11 @@ async def test_a_meter_that_is_in_the_file_twice_is_said_once(
     twice: Bridge, caplog: pytest.LogCaptureFixture
 ) -> None:
     for n in range(3):
-        twice.meter_answered("heat", answer("12345678-KAM-1B-04"), float(n))
-        twice.meter_answered("cold", answer("87654321-KAM-1B-04"), float(n))
-        twice.meter_answered("again", answer("12345678-KAM-1B-04"), float(n))
+        twice.readings.meter_answered("heat", answer("12345678-KAM-1B-04"), float(n))
+        twice.readings.meter_answered("cold", answer("87654321-KAM-1B-04"), float(n))
+        twice.readings.meter_answered("again", answer("12345678-KAM-1B-04"), float(n))
         # On another bus it is another one, whatever its number.
-        twice.meter_answered("other", answer("12345678-KAM-1B-04"), float(n))
+        twice.readings.meter_answered("other", answer("12345678-KAM-1B-04"), float(n))
     said = [record.getMessage() for record in caplog.records if "one and the same" in record.msg]
     assert said == [
         "heat (5) and again (12345678) answer as one and the same meter, 12345678-KAM-1B-04; "
@@ -102,8 +105,8 @@ async def test_a_meter_that_is_in_the_file_twice_is_said_once(
 
 
 async def test_faults_are_counted_by_their_reason(twice: Bridge) -> None:
-    twice.meter_answered("cold", answer("87654321-KAM-1B-04"), 0.0)
-    twice.meter_failed("heat", Failure(FailureKind.NO_ANSWER, "silence"), 0.0)
+    twice.readings.meter_answered("cold", answer("87654321-KAM-1B-04"), 0.0)
+    twice.readings.meter_failed("heat", Failure(FailureKind.NO_ANSWER, "silence"), 0.0)
     assert twice.faults() == {
         Fault.RECORD_MISSING: 1,  # of cold's volume
         Fault.NO_ANSWER: 1,
@@ -115,10 +118,10 @@ async def test_a_meter_that_answers_without_data_is_not_said_to_be_without_an_an
     twice: Bridge, capsys: pytest.CaptureFixture[str]
 ) -> None:
     twice.on_first_round = lambda first: _say_first_round(twice, first)
-    twice.meter_answered("cold", answer("87654321-KAM-1B-04"), 0.0)
-    twice.meter_failed("heat", Failure(FailureKind.APPLICATION_ERROR, "busy"), 0.0)
-    twice.meter_failed("again", Failure(FailureKind.BUSY, "busy"), 0.0)
-    twice.meter_failed("other", Failure(FailureKind.NO_ANSWER, "silence"), 0.0)
+    twice.readings.meter_answered("cold", answer("87654321-KAM-1B-04"), 0.0)
+    twice.readings.meter_failed("heat", Failure(FailureKind.APPLICATION_ERROR, "busy"), 0.0)
+    twice.readings.meter_failed("again", Failure(FailureKind.BUSY, "busy"), 0.0)
+    twice.readings.meter_failed("other", Failure(FailureKind.NO_ANSWER, "silence"), 0.0)
     said = capsys.readouterr().err
     assert "First round complete: 3 of 4 meters answered, " in said
     assert "\nAnswered without data: heat, again.\nWithout an answer: other.\n" in said
@@ -128,8 +131,8 @@ async def test_a_connection_that_is_taken_and_lost_at_once_has_its_usual_cause_n
     twice: Bridge, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for _ in range(3):
-        twice.segment_changed("cellar", True, "connected to tcp://127.0.0.1:9")
-        twice.segment_changed("cellar", False, "closed by the other side")
+        twice.readings.segment_changed("cellar", True, "connected to tcp://127.0.0.1:9")
+        twice.readings.segment_changed("cellar", False, "closed by the other side")
     (hint,) = [record.getMessage() for record in caplog.records]
     assert hint == (
         "cellar: the connection was lost at once (closed by the other side); does another program "
@@ -137,10 +140,10 @@ async def test_a_connection_that_is_taken_and_lost_at_once_has_its_usual_cause_n
     )
     caplog.clear()
     # One that somebody has answered on, or that lasted, is nobody else's.
-    twice.segment_changed("cellar", True, "connected to tcp://127.0.0.1:9")
-    twice.meter_answered("heat", answer("12345678-KAM-1B-04"), 0.0)
-    twice.segment_changed("cellar", False, "closed by the other side")
-    monkeypatch.setattr(bridge_module, "HELD_BY_ANOTHER", -1.0)
-    twice.segment_changed("cellar", True, "connected to tcp://127.0.0.1:9")
-    twice.segment_changed("cellar", False, "closed by the other side")
+    twice.readings.segment_changed("cellar", True, "connected to tcp://127.0.0.1:9")
+    twice.readings.meter_answered("heat", answer("12345678-KAM-1B-04"), 0.0)
+    twice.readings.segment_changed("cellar", False, "closed by the other side")
+    monkeypatch.setattr(readings_module, "HELD_BY_ANOTHER", -1.0)
+    twice.readings.segment_changed("cellar", True, "connected to tcp://127.0.0.1:9")
+    twice.readings.segment_changed("cellar", False, "closed by the other side")
     assert "another program" not in caplog.text

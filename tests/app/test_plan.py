@@ -7,16 +7,26 @@ from pathlib import Path
 import pytest
 
 from bridge.app.objects import planned_objects
-from bridge.app.plan import max_age_of, meter_plan, meter_settings, meters_of, segment_settings
+from bridge.app.plan import (
+    max_age_of,
+    meter_plan,
+    meter_settings,
+    meters_of,
+    segment_settings,
+    way_of,
+)
 from bridge.config.check import RESERVED_POINTS
 from bridge.config.load import load_text
 from bridge.config.model import Site
 from bridge.mbus.address import SecondaryAddress
 from bridge.mbus.dif import Function
+from bridge.mbus.way import Nke, RawBytes, UserData, WakeUp, Way
 from bridge.points.ledger import Ledger
 from bridge.points.meter import ANSWERING, LAST_READ, SECONDARY_ADDRESS
+from bridge.points.plan import OnExchange
 from bridge.points.reading import Kind
 from bridge.points.select import Selector
+from bridge.polling.billing import Billing, Occasion, Period
 from bridge.units import Quantity
 
 SITE = """
@@ -131,3 +141,125 @@ def test_check_and_run_give_an_object_the_same_identifier(tmp_path: Path) -> Non
         "fast.secondary-address",
     }
     assert len(meters_of(site)) == 3
+
+
+ODD_SITE = """
+device: {instance: 5}
+bacnet: {address: 127.0.0.1/8}
+buses:
+  cellar:
+    port: /dev/ttyUSB0
+    every: 5m
+    min_gap: 2m
+    connection: release
+    on_exchange: hold
+    wake_up: {byte: 55, for: 1s}
+    billing: {at: weekly fri 06:30, freeze: "480E13"}
+    meters:
+      usual: {address: 1}
+      odd:
+        secondary: 12345678
+        fabrication: 2018335F
+        min_gap: 1h
+        priority: high
+        baudrate: 300
+        timeout: 2s
+        tries: 5
+        nke: always
+        pause_after_nke: 500ms
+        before: [application-reset, select 50, data 08 13, raw 107B017C16]
+        wake_up: none
+        telegrams: [1, 3]
+        on_exchange: accept
+        nominal_flow: 2.5
+        nominal_power: 100
+        points: {flow: {quantity: volume-flow, min_value: -1, max_value: 5.5}}
+  attic:
+    port: tcp://127.0.0.1:9
+    wake_up: {parity: none}
+    billing: {at: monthly 31 00:00}
+    meters:
+      remote: {address: 1, baudrate: 2400}
+  roof:
+    port: tcp://127.0.0.1:8
+    billing: {at: yearly 02-29 12:00, freeze: none}
+"""
+
+
+def odd_site(tmp_path: Path) -> Site:
+    return load_text(ODD_SITE, tmp_path / "site.yaml")
+
+
+def test_a_meter_without_a_word_is_read_as_the_standard_says(tmp_path: Path) -> None:
+    bus = load(tmp_path).buses["cellar"]
+    assert way_of(bus, bus.meters["water"]) == Way()
+    water = meter_settings("water", bus, bus.meters["water"])
+    assert (water.way, water.minimum_gap, water.priority) == (Way(), 0.0, False)
+    settings = segment_settings("cellar", bus)
+    assert (settings.release, settings.billing) == (False, None)
+
+
+def test_a_meter_is_read_in_every_way_that_was_written(tmp_path: Path) -> None:
+    bus = odd_site(tmp_path).buses["cellar"]
+    odd = meter_settings("odd", bus, bus.meters["odd"])
+    assert odd.way == Way(
+        nke=Nke.ALWAYS,
+        pause_after_nke=0.5,
+        before=(
+            UserData(0x50),
+            UserData(0x50, b"\x50"),
+            UserData(0x51, b"\x08\x13"),
+            RawBytes(bytes.fromhex("10 7B 01 7C 16")),
+        ),
+        telegrams=frozenset({1, 3}),
+        fabrication="2018335F",
+        baudrate=300,
+        timeout=2.0,
+        tries=5,
+        wake_up=None,
+    )
+    assert (odd.minimum_gap, odd.priority) == (3600.0, True)
+    usual = meter_settings("usual", bus, bus.meters["usual"])
+    assert usual.way == Way(wake_up=WakeUp(byte=0x55, duration=1.0, parity="none", pause=0.05))
+    assert (usual.minimum_gap, usual.priority) == (120.0, False)
+
+
+def test_a_gateway_that_cannot_change_its_line_is_not_asked_to(tmp_path: Path) -> None:
+    bus = odd_site(tmp_path).buses["attic"]
+    way = way_of(bus, bus.meters["remote"])
+    assert way.baudrate is None, "it is the rate of the bus already"
+    assert way.wake_up == WakeUp(parity="even")
+
+
+def test_a_bus_is_released_and_read_for_billing_as_it_was_written(tmp_path: Path) -> None:
+    buses = odd_site(tmp_path).buses
+    cellar = segment_settings("cellar", buses["cellar"])
+    assert cellar.release
+    assert cellar.billing == Billing(
+        Occasion(Period.WEEKLY, datetime.time(6, 30), weekday=4), bytes.fromhex("48 0E 13")
+    )
+    attic = segment_settings("attic", buses["attic"])
+    assert attic.billing == Billing(Occasion(Period.MONTHLY, day=31), bytes.fromhex("48 FE 0B"))
+    roof = segment_settings("roof", buses["roof"])
+    assert roof.billing == Billing(
+        Occasion(Period.YEARLY, datetime.time(12), day=29, month=2), freeze=None
+    )
+
+
+def test_what_a_meter_can_say_is_told_to_its_points(tmp_path: Path) -> None:
+    bus = odd_site(tmp_path).buses["cellar"]
+    odd = meter_plan("odd", bus, bus.meters["odd"])
+    assert odd.on_exchange is OnExchange.ACCEPT
+    assert (odd.nominal_flow, odd.nominal_power) == (Decimal("2.5"), Decimal(100))
+    assert odd.points is not None
+    (flow,) = odd.points
+    assert (flow.min_value, flow.max_value) == (Decimal(-1), Decimal("5.5"))
+    usual = meter_plan("usual", bus, bus.meters["usual"])
+    assert usual.on_exchange is OnExchange.HOLD
+    assert (usual.nominal_flow, usual.nominal_power) == (None, None)
+
+
+def test_values_may_be_as_old_as_the_gap_of_their_meter_makes_them(tmp_path: Path) -> None:
+    bus = odd_site(tmp_path).buses["cellar"]
+    assert max_age_of(bus, bus.meters["usual"]) == 2 * 300 + 60
+    assert max_age_of(bus, bus.meters["odd"]) == 2 * 3600 + 60

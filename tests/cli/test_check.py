@@ -69,7 +69,8 @@ def test_a_good_file_shows_every_object_and_every_bus(program: Program, site: Pa
     assert energy[2:] == ["heat-1.energy", "megawatt-hours", "energy"]
     assert rows[-2:] == [
         "points found in the first answer: main-water",
-        "bus basement: 2 meters, 2 unit loads, about 1.2 s a cycle at 2400 baud",
+        "bus basement: 2 meters, 2 unit loads, about 1.2 s a cycle at 2400 baud, "
+        "busy less than 1 % of the time",
     ]
     assert done.err == "site.yaml: no errors, 0 warnings\n"
     assert [path.name for path in site.parent.iterdir()] == ["site.yaml"], "no state is touched"
@@ -83,6 +84,8 @@ def test_json_has_what_a_program_asks_for(program: Program, site: Path) -> None:
     assert seen["warnings"] == []
     (bus,) = seen["buses"]
     assert (bus["name"], bus["port"], bus["meters"]) == ("basement", "tcp://10.0.0.7:10001", 2)
+    one = bus["cycle_seconds"] / 2
+    assert bus["load"] == pytest.approx(one / 900 + one / 300, abs=1e-4)
     objects = {each["name"]: each for each in seen["objects"]}
     assert objects["heat-1.energy"]["object"].startswith("analog-input,")
     assert objects["heat-1.energy"]["unit"] == "megawatt-hours"
@@ -150,3 +153,9 @@ def test_a_warning_is_no_error(program: Program, site: Path) -> None:
     warning, verdict = done.err.splitlines()
     assert warning.startswith("site.yaml:2:10: warning: bacnet.address: ")
     assert verdict == "site.yaml: no errors, 1 warning"
+
+
+def test_a_bus_that_is_read_all_the_time_is_busy_all_the_time(program: Program, site: Path) -> None:
+    site.write_text(GOOD.replace("every: 5m", "every: continuous"))
+    done = program.run("check", "site.yaml", cwd=site.parent)
+    assert done.out.splitlines()[-1].endswith(", busy 100 % of the time")

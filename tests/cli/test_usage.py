@@ -14,7 +14,7 @@ import bridge
 if TYPE_CHECKING:
     from tests.cli.conftest import Done, Program
 
-COMMANDS = ("run", "check", "read", "decode", "browse", "simulate", "schema")
+COMMANDS = ("run", "check", "read", "decode", "browse", "history", "simulate", "schema")
 
 # Each is wrong as it stands, so nothing is done and the status is 2; the words say what is right.
 WRONG: dict[str, tuple[str, ...]] = {

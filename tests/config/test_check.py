@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from bridge.config.check import ask_time
 from bridge.config.errors import ConfigError, Problem
 from bridge.config.keys import KeyTextError, parse_key, read_key
 from bridge.config.load import load_text, load_text_with_warnings
 from bridge.config.model import Bus, Key, Meter
+from bridge.config.timing import ask_time
 
 HERE = Path("/etc/bridge/site.yaml")
 KEY = "000102030405060708090A0B0C0D0E0F"

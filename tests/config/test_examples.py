@@ -11,15 +11,20 @@ from pathlib import Path
 import pytest
 from pydantic.fields import FieldInfo
 
+from bridge.config.base import Model
+from bridge.config.billing import Billing
 from bridge.config.errors import Problem
 from bridge.config.load import Loaded, load_text_with_warnings, load_with_warnings
-from bridge.config.model import Bacnet, Bus, Device, Foreign, Key, Meter, Model, Point, Site
-from bridge.config.values import format_duration
+from bridge.config.model import Bacnet, Bus, Device, Foreign, History, Key, Meter, Point, Site
+from bridge.config.values import format_duration, format_size
+from bridge.config.ways import WakeUp
 
 CONFIG = Path(__file__).parents[2] / "config"
 EVERYTHING = CONFIG / "everything.yaml"
 
-MODELS: tuple[type[Model], ...] = (Site, Device, Bacnet, Foreign, Bus, Meter, Key, Point)
+MODELS: tuple[type[Model], ...] = (
+    *(Site, Device, Bacnet, Foreign, History, Bus, WakeUp, Billing, Meter, Key, Point),
+)
 
 # Where the keys of a model stand: how far they are indented, between which lines.
 SECTIONS: dict[type[Model], str] = {
@@ -27,6 +32,9 @@ SECTIONS: dict[type[Model], str] = {
     Device: r"^device:\n(?:^ .*\n)*?^  ",
     Bacnet: r"^bacnet:\n(?:^ .*\n)*?^  ",
     Foreign: r"^  foreign:.*\n(?:^    .*\n)*?^    ",
+    History: r"^history:.*\n(?:^ .*\n)*?^  ",
+    WakeUp: r"^    wake_up:.*\n(?:^      .*\n)*?^      ",
+    Billing: r"^    billing:.*\n(?:^      .*\n)*?^      ",
     Bus: r"^  basement:\n(?:^ .*\n)*?^    ",
     Meter: r"^    meters:.*\n(?:^ .*\n|^\n)*?^        (?:#: )?",
     Key: r"^        #: key: \{",
@@ -52,15 +60,21 @@ def test_the_smallest_example_is_small() -> None:
 
 def every_key() -> Iterator[tuple[type[Model], str, FieldInfo]]:
     for model in MODELS:
-        for key, info in model.model_fields.items():
-            yield model, key, info
+        for key, name in model.names_by_key().items():
+            yield model, key, model.model_fields[name]
 
 
 def in_words(value: object, key: str) -> str:
     """A default as the file says it."""
-    if key == "every":
-        assert isinstance(value, float)
+    if isinstance(value, float):
         return format_duration(value)
+    if key == "max_size":
+        assert isinstance(value, int)
+        return format_size(value)
+    if key == "byte":
+        return f"{value:02X}"
+    if value == ():
+        return "[]"
     if isinstance(value, StrEnum):
         return value.value
     if isinstance(value, Decimal):
@@ -98,7 +112,7 @@ def test_everything_shows_every_key_with_its_default(
 
 def test_everything_names_no_key_that_there_is_not() -> None:
     text = EVERYTHING.read_text(encoding="utf-8")
-    known = {key for model in MODELS for key in model.model_fields}
+    known = {key for model in MODELS for key in model.names_by_key()}
     names = {
         "basement",
         "main-water",
@@ -123,12 +137,12 @@ def test_the_alternatives_are_right_as_they_stand(
     monkeypatch.setenv("GAS_17_KEY", "00112233445566778899AABBCCDDEEFF")
     lines = EVERYTHING.read_text(encoding="utf-8").splitlines()
     alternatives = [n for n, line in enumerate(lines) if line.lstrip().startswith("#:")]
-    assert len(alternatives) == 5
+    assert len(alternatives) == 11
     for number in alternatives:
         changed = [*lines]
         changed[number] = changed[number].replace("#: ", "")
         name = changed[number].split(":")[0]
-        above = [n for n in range(max(0, number - 3), number) if changed[n].startswith(f"{name}:")]
+        above = [n for n in range(max(0, number - 5), number) if changed[n].startswith(f"{name}:")]
         for n in above:
             changed[n] = ""
         loaded = load_text_with_warnings("\n".join(changed), tmp_path / "site.yaml")

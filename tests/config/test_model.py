@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from bridge.config.model import Bacnet, Bus, Device, Meter, Model, Point, Site
+from bridge.config.base import Model
+from bridge.config.model import Bacnet, Bus, Device, Meter, Point, Site
 from bridge.units import Quantity
 
 
@@ -14,7 +15,7 @@ def every_model() -> list[type[Model]]:
         children = [
             child
             for child in waiting.pop().__subclasses__()
-            if child.__module__ == "bridge.config.model"
+            if child.__module__.startswith("bridge.config.")
         ]
         found += children
         waiting += children

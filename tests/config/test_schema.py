@@ -46,6 +46,13 @@ def test_the_examples_follow_the_schema(name: str) -> None:
         "{secondary: '01234567', between: '22:00-02:00', model: itron-cyble}",
         "{address: 1, points: all, key: {file: keys/m}}",
         "{address: 1, points: {v: {quantity: volume, scale: 0.1, dif: '04'}}}",
+        "{address: 1, nke: always, pause_after_nke: 500ms, telegrams: [1, 3], min_gap: 15m}",
+        "{address: 1, telegrams: all, wake_up: none, priority: high, on_exchange: hold}",
+        "{address: 1, wake_up: {byte: 55, for: 2.2s, parity: none, pause: 50ms}}",
+        "{address: 1, wake_up: {byte: FE}, nominal_flow: 2.5, nominal_power: 100}",
+        "{address: 1, before: [application-reset, select 50, data 0813, raw 10 7B 01 7C 16]}",
+        "{secondary: 12345678, fabrication: '01234567', baudrate: 300, tries: 5, timeout: 2s}",
+        "{address: 1, points: {v: {quantity: power, min_value: -5, max_value: 5}}}",
         "{address: 1, points: {v: {record: 0C06}, w: {record: 0406}, x: {record: 02FD48#2}, "
         "y: {record: E9/1}}}",
     ],
@@ -61,6 +68,14 @@ def test_what_is_right_follows_the_schema(keys: str) -> None:
         "{address: 1, secondary: 12345678}",
         "{address: 251}",
         "{address: 1, every: 15}",
+        "{address: 1, fabrication: '12345678'}",
+        "{address: 1, telegrams: []}",
+        "{address: 1, telegrams: [17]}",
+        "{address: 1, before: [select]}",
+        "{address: 1, before: application-reset}",
+        "{address: 1, wake_up: {duration: 2s}}",
+        "{address: 1, nominal_flow: 0}",
+        "{address: 1, nke: sometimes}",
         "{address: 1, evry: 15m}",
         "{address: 1, key: {file: a, env: B}}",
         "{address: 1, model: nobody-knows}",
@@ -102,4 +117,34 @@ def test_every_key_has_a_description_and_durations_have_theirs_as_text() -> None
     assert bus["every"]["default"] == "15m"
     assert re.fullmatch(bus["every"]["pattern"], "1h30m")
     assert "default" not in bus["latency"]
+    assert bus["min_gap"]["default"] == "0s"
+    wake_up = bus["wake_up"]["anyOf"][0]["properties"]
+    assert {key: each["default"] for key, each in wake_up.items()} == {
+        "byte": "55", "for": "2.2s", "parity": "none", "pause": "50ms"
+    }  # fmt: skip
+    history = schema()["properties"]["history"]["properties"]
+    assert (history["keep"]["default"], history["max_size"]["default"]) == ("400d", "1GB")
+
+
+@pytest.mark.parametrize(
+    ("billing", "right"),
+    [
+        ("{at: monthly 1 00:00}", True),
+        ("{at: hourly 00, freeze: none}", True),
+        ("{at: yearly 12-31 23:59, freeze: 48FE0B}", True),
+        ("{at: weekly mon 6:00, freeze: standard}", True),
+        ("{freeze: none}", False),
+        ("{at: hourly 60}", False),
+        ("{at: never}", False),
+        ("{at: daily 24:00}", False),
+        ("{at: daily 00:00, freeze: 48FE0}", False),
+    ],
+)
+def test_a_time_of_billing_follows_the_schema(billing: str, right: bool) -> None:
+    text = meter("{address: 1}").replace("meters:", f"billing: {billing}, meters:")
+    assert (errors_of(text) == []) is right
+
+
+def test_a_meter_names_the_templates_that_there_are() -> None:
+    bus = schema()["properties"]["buses"]["additionalProperties"]["properties"]
     assert bus["meters"]["additionalProperties"]["properties"]["model"]["enum"] == list(names())

@@ -10,6 +10,7 @@ from bridge.mbus.address import (
     decode_secondary,
     encode_manufacturer,
     encode_secondary,
+    encode_selection,
     manufacturer_name,
     parse_address,
     parse_secondary,
@@ -122,3 +123,17 @@ def test_a_manufacturer_of_another_form_is_refused() -> None:
 def test_an_address_has_eight_bytes() -> None:
     with pytest.raises(AddressError, match="not 7"):
         decode_secondary(bytes(7))
+
+
+def test_an_enhanced_selection_adds_the_fabrication_number() -> None:
+    mask = parse_secondary("12345678-KAM-1B-04")
+    assert encode_selection(mask) == bytes.fromhex("78 56 34 12 2D 2C 1B 04")
+    assert encode_selection(mask, "6123456F") == bytes.fromhex(
+        "78 56 34 12 2D 2C 1B 04 0C 78 6F 45 23 61"
+    )
+
+
+@pytest.mark.parametrize("number", ["1234567", "123456789", "1234567X", ""])
+def test_a_fabrication_number_has_eight_digits(number: str) -> None:
+    with pytest.raises(AddressError, match="is no fabrication number: it has 8 digits"):
+        encode_selection(SecondaryAddress("FFFFFFFF"), number)

@@ -20,9 +20,12 @@ from bridge.mbus.link import (
     Effort,
     Link,
     Outcome,
+    Passed,
     Silent,
     Timing,
+    timing_of,
 )
+from bridge.mbus.way import Way
 
 TIMING = Timing(baudrate=2400)
 
@@ -570,3 +573,74 @@ def test_random_bytes_at_random_times_never_raise_and_always_end(
     assert link.deadline is None
     if isinstance(outcome, Answered):
         assert (outcome.frame.address, outcome.frame.control & 0x4F) == (5, 0x08)
+
+
+def test_a_meter_may_have_a_timing_of_its_own() -> None:
+    bus = Timing(baudrate=2400, timeout=0.4, latency=0.1, tries=3)
+    assert timing_of(bus, Way()) == bus
+    assert timing_of(bus, Way(baudrate=300)) == Timing(300, 0.4, 0.1, 3)
+    assert timing_of(bus, Way(timeout=2.0, tries=1)) == Timing(2400, 2.0, 0.1, 1)
+
+
+def test_another_timing_keeps_the_fcb_the_stretch_and_the_rest() -> None:
+    link = asked()
+    link.stretch = 0.3
+    with pytest.raises(LinkBusyError):
+        link.set_timing(Timing(baudrate=300))
+    link.receive(WATER_5 + b"\x00", now=0.2)
+    link.set_timing(Timing(baudrate=300))
+    assert link.timing == Timing(baudrate=300)
+    link.request_data(5, now=0.2)
+    assert link.to_send() == b""  # the line rests
+    assert link.deadline == pytest.approx(0.2 + 33 / 2400)
+    assert wait(link) is None
+    assert link.to_send() == REQ_5_FCB_0
+    needed = 5 * 11 / 300 + Timing(baudrate=300).window + 0.3
+    assert link.deadline == pytest.approx(0.2 + 33 / 2400 + needed)
+
+
+def test_a_rest_holds_the_next_frame_back_also_on_a_line_that_babbles() -> None:
+    link = Link(TIMING)
+    link.rest(until=3.5)
+    link.rest(until=2.0)
+    link.request_data(5, now=0.0)
+    assert link.deadline == 3.5
+    for hundredth in range(1, 350):
+        link.receive(b"\x00", now=hundredth / 100)
+        assert deadline(link) >= 3.5
+        assert link.to_send() == b""
+    assert link.wake(now=deadline(link)) is None
+    assert link.to_send() == REQ_5_FCB_1
+
+
+def test_raw_bytes_are_sent_once_and_pass_when_the_answer_is_there() -> None:
+    link = Link(TIMING)
+    link.send_raw(5, REQ_5_FCB_1, now=0.0)
+    assert link.to_send() == REQ_5_FCB_1
+    assert link.receive(REQ_5_FCB_1 + WATER_5[:9], now=0.1) is None  # the echo is none
+    outcome = link.receive(WATER_5[9:], now=0.2)
+    assert outcome == Passed(5)
+    assert outcome is not None
+    assert (outcome.effort.tries, outcome.effort.damage) == (1, {})
+    link.request_data(5, now=0.3)
+    assert link.to_send() == REQ_5_FCB_1
+
+
+@pytest.mark.parametrize("answer", [b"", b"\xe5", b"\x00\xff", WATER_5[:12], WATER_5 + b"\x00"])
+def test_raw_bytes_pass_whatever_comes(answer: bytes) -> None:
+    link = Link(TIMING)
+    link.send_raw(5, b"\x01\x02\x03", now=0.0)
+    link.to_send()
+    outcome = link.receive(answer, now=0.1) or wait(link)
+    assert outcome == Passed(5)
+    assert outcome is not None
+    assert outcome.effort.damage == {}
+
+
+def test_the_fcb_toggles_also_after_a_snd_ud_that_nobody_acknowledged() -> None:
+    link = Link(TIMING)
+    link.send_data(255, 0x51, bytes.fromhex("48 FE 0B"), now=0.0, tries=1)
+    assert link.to_send() == bytes.fromhex("68 06 06 68 73 FF 51 48 FE 0B 14 16")
+    assert wait(link) == Silent(255)
+    link.send_data(255, 0x51, bytes.fromhex("48 FE 0B"), now=1.0, tries=1)
+    assert link.to_send() == bytes.fromhex("68 06 06 68 53 FF 51 48 FE 0B F4 16")

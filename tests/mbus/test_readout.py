@@ -12,6 +12,7 @@ from bridge.mbus.frame import LongFrame
 from bridge.mbus.link import Link, Timing
 from bridge.mbus.readout import Complete, End, Failed, Memory, Readout, Trouble
 from bridge.mbus.telegram import decode_telegram
+from bridge.mbus.way import Nke, Way
 
 # A heat meter, 61234567-TST-08-04 with primary address 8, in two telegrams: the first ends in 1F.
 HEAT_1 = bytes.fromhex(
@@ -39,6 +40,7 @@ COMPACT_8 = bytes.fromhex("68 0D 0D 68 08 08 79 31 3B 42 A6 D2 04 2E 16 34 23 4E
 
 # What a script says instead of an answer.
 SILENCE = b""
+USUAL = Way()
 
 
 def changed(frame: bytes, position: int, *values: int) -> bytes:
@@ -50,6 +52,8 @@ def changed(frame: bytes, position: int, *values: int) -> bytes:
 
 
 ONE_TELEGRAM = changed(HEAT_1, len(HEAT_1) - 3, 0x0F)  # the same, and no more follows
+
+OLD_TELEGRAM = changed(ONE_TELEGRAM, 15, 0x30)  # with the access number before
 
 
 class Script:
@@ -70,11 +74,11 @@ class Script:
         *,
         memory: Memory | None = None,
         probe: bool = False,
-        maximum: int = 16,
+        way: Way = USUAL,
     ) -> End:
         memory = Memory() if memory is None else memory
         decode = partial(decode_telegram, formats=memory.formats)
-        readout = Readout(self.link, address, decode, memory=memory, probe=probe, maximum=maximum)
+        readout = Readout(self.link, address, decode, way=way, memory=memory, probe=probe)
         readout.start(self.now)
         end: End | None = None
         while end is None:
@@ -185,17 +189,44 @@ def test_a_probe_that_is_answered_becomes_a_readout() -> None:
 
 def test_a_meter_that_knows_no_snd_nke_is_read_all_the_same() -> None:
     memory = Memory()
-    script = Script((NKE_8, SILENCE), (NKE_8, SILENCE), (REQ_8_FCB_1, ONE_TELEGRAM))
-    complete(script.play(memory=memory))
+    # Its first answer may be what it said to another master, long ago.
+    twice = ((REQ_8_FCB_1, OLD_TELEGRAM), (REQ_8_FCB_0, ONE_TELEGRAM))
+    script = Script((NKE_8, SILENCE), (NKE_8, SILENCE), *twice)
+    assert access_numbers(script.play(memory=memory)) == [0x31]
     assert not memory.answers_nke
-    script.then((REQ_8_FCB_0, ONE_TELEGRAM))
+    script.then((REQ_8_FCB_1, ONE_TELEGRAM))
     complete(script.play(memory=memory))
-    script.then(*[(REQ_8_FCB_1, SILENCE)] * 3)
+    script.then(*[(REQ_8_FCB_0, SILENCE)] * 3)
     failed(script.play(memory=memory))
-    script.then((REQ_8_FCB_1, SILENCE))
+    script.then((REQ_8_FCB_0, SILENCE))
     failed(script.play(memory=memory, probe=True))
-    script.then((NKE_8, SILENCE), (REQ_8_FCB_1, SILENCE), (REQ_8_FCB_1, ONE_TELEGRAM))
-    complete(script.play(memory=memory))
+    script.then(
+        (NKE_8, SILENCE),
+        (REQ_8_FCB_0, SILENCE),
+        (REQ_8_FCB_0, OLD_TELEGRAM),
+        (REQ_8_FCB_1, ONE_TELEGRAM),
+    )
+    assert access_numbers(script.play(memory=memory)) == [0x31]
+
+
+def test_a_series_that_may_be_old_is_passed_over_to_its_end() -> None:
+    script = Script(
+        *((NKE_8, SILENCE), (NKE_8, SILENCE)),
+        *((REQ_8_FCB_1, HEAT_2), (REQ_8_FCB_0, HEAT_1), (REQ_8_FCB_1, HEAT_2)),
+    )
+    assert access_numbers(script.play()) == [0x31, 0x32]
+    # Or, where it never ends, to its repetition.
+    script = Script(
+        *((REQ_8_FCB_1, HEAT_1), (REQ_8_FCB_0, HEAT_1)),
+        *((REQ_8_FCB_1, HEAT_1), (REQ_8_FCB_0, HEAT_1)),
+    )
+    end = complete(script.play(way=Way(nke=Nke.NEVER)))
+    assert (len(end.telegrams), end.repeats) == (1, True)
+
+
+def access_numbers(end: End) -> list[int]:
+    numbers = [each.header and each.header.access_number for each in complete(end).telegrams]
+    return [number for number in numbers if number is not None]
 
 
 def test_a_meter_that_repeats_its_telegram_for_ever_is_stopped() -> None:
@@ -261,7 +292,11 @@ def test_an_e5_in_place_of_a_telegram_says_that_the_meter_has_nothing() -> None:
 
 def test_a_late_e5_for_snd_nke_does_not_say_that_the_meter_has_nothing() -> None:
     script = Script(
-        (NKE_8, SILENCE), (NKE_8, SILENCE), (REQ_8_FCB_1, E5), (REQ_8_FCB_0, ONE_TELEGRAM)
+        (NKE_8, SILENCE),
+        (NKE_8, SILENCE),
+        (REQ_8_FCB_1, E5),
+        (REQ_8_FCB_0, OLD_TELEGRAM),  # or is it? Nobody knows
+        (REQ_8_FCB_1, ONE_TELEGRAM),
     )
     complete(script.play())
 
@@ -317,7 +352,7 @@ def test_after_a_full_frame_a_meter_may_answer_in_compact_ones() -> None:
 def test_a_format_frame_is_no_answer_and_the_next_telegram_is_asked_for() -> None:
     memory = Memory()
     script = Script((NKE_8, E5), (REQ_8_FCB_1, FORMAT_8), (REQ_8_FCB_0, COMPACT_8))
-    end = complete(script.play(memory=memory, maximum=1))
+    end = complete(script.play(memory=memory, way=Way(maximum=1)))
     assert len(end.telegrams) == 1
     assert values(end) == THREE
     # What this meter says first nobody can know: it is set back.
@@ -360,4 +395,4 @@ def test_a_meter_that_sends_its_format_and_nothing_else_is_stopped() -> None:
     )
     other = bytes.fromhex("68 08 08 68 08 08 69 04 7A FD 02 13 09 16")
     script = Script((NKE_8, E5), (REQ_8_FCB_1, FORMAT_8), (REQ_8_FCB_0, other))
-    assert failed(script.play(maximum=1)).trouble is Trouble.UNREADABLE
+    assert failed(script.play(way=Way(maximum=1))).trouble is Trouble.UNREADABLE

@@ -155,12 +155,79 @@ def test_found_points_are_remembered_in_the_order_they_were_found(tmp_path: Path
     assert list(Ledger(tmp_path / "ledger").remembered("heat-1")) == ["volume", "energy"]
 
 
-def test_a_file_that_is_no_ledger_is_said_and_left_alone(tmp_path: Path) -> None:
+def test_a_file_that_is_no_ledger_is_set_aside_and_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     path = tmp_path / "ledger"
     path.write_bytes(b"not a database, though long enough to be one" * 100)
-    with pytest.raises(LedgerError, match="restore it from a backup"):
-        Ledger(path)
-    assert path.read_bytes().startswith(b"not a database")
+    ledger = Ledger(path)
+    assert ledger.instance("analog-input", "heat-1.energy") == 171181
+    ledger.close()
+    (aside,) = tmp_path.glob("ledger.damaged-*")
+    assert aside.read_bytes().startswith(b"not a database")
+    (record,) = caplog.records
+    assert f"set aside as {aside.name}" in record.getMessage()
+    assert "0 identifiers could still be read" in record.getMessage()
+    assert Ledger(path).instance("analog-input", "heat-1.energy") == 171181
+
+
+def damage(path: Path, table: str) -> None:
+    """Overwrite the first page of a table."""
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        (page,) = connection.execute(
+            "SELECT rootpage FROM sqlite_schema WHERE name = ?", (table,)
+        ).fetchone()
+        (size,) = connection.execute("PRAGMA page_size").fetchone()
+    with path.open("r+b") as file:
+        file.seek((page - 1) * size)
+        file.write(b"\xa5" * size)
+
+
+def test_identifiers_are_taken_out_of_a_damaged_ledger(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "ledger"
+    ledger = Ledger(path)
+    ledger.instance("analog-input", "heat-1.energy", 5)
+    ledger.remember("heat-1", "energy", "{}")
+    ledger.close()
+    damage(path, "found")
+    again = Ledger(path)
+    assert again.instance("analog-input", "heat-1.energy") == 5
+    assert again.remembered("heat-1") == {}
+    assert "1 identifiers could still be read" in caplog.text
+
+
+def test_a_ledger_that_turns_out_to_be_damaged_while_in_use_is_replaced(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "ledger"
+    ledger = Ledger(path)
+    ledger.instance("analog-input", "heat-1.energy", 5)
+    damage(path, "found")
+    with ledger.transaction():
+        ledger.remember("heat-1", "energy", "{}")
+        ledger.instance("analog-input", "heat-1.power", 6)
+    ledger.close()
+    again = Ledger(path)
+    assert again.remembered("heat-1") == {"energy": "{}"}
+    assert again.instance("analog-input", "heat-1.energy") == 5
+    assert again.instance("analog-input", "heat-1.power") == 6
+    assert len(caplog.records) == 1
+
+
+def test_a_ledger_without_rights_is_not_set_aside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "ledger"
+    Ledger(path).close()
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("PRAGMA locking_mode=EXCLUSIVE")
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(LedgerError, match="another process is writing it"):
+            Ledger(path)
+    assert sorted(each.name for each in tmp_path.glob("*damaged*")) == []
 
 
 def test_a_folder_that_is_not_there_is_said(tmp_path: Path) -> None:

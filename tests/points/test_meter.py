@@ -2,12 +2,17 @@ from __future__ import annotations
 
 import datetime
 import sqlite3
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from bridge.mbus.address import SecondaryAddress, parse_secondary
 from bridge.mbus.frame import LongFrame
@@ -15,7 +20,8 @@ from bridge.mbus.header import encode_header
 from bridge.mbus.telegram import Telegram, decode_telegram
 from bridge.points.ledger import Ledger
 from bridge.points.meter import MeterPlan, MeterPoints, PointPlan
-from bridge.points.reading import Fault, Kind, Reading
+from bridge.points.plausible import Doubts
+from bridge.points.reading import Fault, Kind, Point, Reading
 from bridge.points.select import Selector
 from bridge.points.store import Store
 from bridge.units import Quantity
@@ -171,15 +177,15 @@ def test_an_encrypted_answer_without_a_key_is_said_and_nothing_in_it_believed() 
 
 def test_points_that_nobody_named_are_found_in_the_first_answer() -> None:
     house = House(FOUND)
-    new = house.meter.answered(answer("0C 06 78 56 34 12  4C 06 01 00 00 00"), AT, NOW)
-    assert new == ["heat-1.energy"]
+    taken = house.meter.answered(answer("0C 06 78 56 34 12  4C 06 01 00 00 00"), AT, NOW)
+    assert taken == (["heat-1.energy"], [])
     assert house.reading("energy").value == Decimal(12345678)
-    assert house.meter.answered(answer("0C 06 78 56 34 12"), AT, NOW) == []
+    assert house.meter.answered(answer("0C 06 78 56 34 12"), AT, NOW) == ([], [])
 
 
 def test_a_number_that_is_invalid_at_first_is_an_object_in_fault_and_no_secret() -> None:
     house = House(FOUND)
-    assert house.meter.answered(answer("0C 06 EE EE EE EE"), AT, NOW) == ["heat-1.energy"]
+    assert house.meter.answered(answer("0C 06 EE EE EE EE"), AT, NOW).new == ["heat-1.energy"]
     assert house.reading("energy") == Reading(None, None, Fault.INVALID)
     house.meter.answered(answer("0C 06 78 56 34 12"), AT, NOW)
     assert house.reading("energy").value == Decimal(12345678)
@@ -189,17 +195,17 @@ def test_a_ledger_that_is_locked_at_the_first_answer_costs_one_round(tmp_path: P
     house = House(FOUND, Ledger(tmp_path / "ledger"))
     with closing(sqlite3.connect(tmp_path / "ledger", isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
-        assert house.meter.answered(answer("0C 06 78 56 34 12"), AT, NOW) == []
+        assert house.meter.answered(answer("0C 06 78 56 34 12"), AT, NOW) == ([], [])
         assert house.reading("answering").value is True
         other.execute("ROLLBACK")
-    assert house.meter.answered(answer("0C 06 78 56 34 12"), AT, NOW) == ["heat-1.energy"]
+    assert house.meter.answered(answer("0C 06 78 56 34 12"), AT, NOW).new == ["heat-1.energy"]
 
 
 def test_a_record_that_comes_later_becomes_a_point_then() -> None:
     house = House(FOUND)
     house.meter.answered(answer("0C 06 78 56 34 12"), AT, NOW)
-    new = house.meter.answered(answer("0C 13 01 00 00 00  0C 06 79 56 34 12"), AT, NOW)
-    assert new == ["heat-1.volume"]
+    taken = house.meter.answered(answer("0C 13 01 00 00 00  0C 06 79 56 34 12"), AT, NOW)
+    assert taken.new == ["heat-1.volume"]
     assert house.reading("energy").value == Decimal(12345679)
 
 
@@ -266,99 +272,11 @@ def test_an_ordinal_counts_among_as_many_as_there_were(tmp_path: Path) -> None:
 
 
 OTHER_HEAT = parse_secondary("87654321-KAM-1B-04")
-WATER = parse_secondary("12345678-KAM-1B-07")
 
 
 def answer_of(meter: SecondaryAddress, records: str) -> list[Telegram]:
     data = encode_header(meter, 5) + bytes.fromhex(records)
     return [decode_telegram(LongFrame(0x08, 2, 0x72, data))]
-
-
-def test_another_identity_is_believed_only_when_it_comes_twice(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    house = House(planned(ENERGY))
-    house.meter.answered(answer("0C 06 78 56 34 12"), AT, NOW)
-    house.meter.answered(answer_of(OTHER_HEAT, "0C 06 01 00 00 00"), AT + 1, NOW + 1)
-    assert house.reading("energy") == Reading(Decimal(12345678), AT, Fault.FOREIGN_METER)
-    house.meter.answered(answer("0C 06 79 56 34 12"), AT + 2, NOW + 2)
-    assert house.reading("energy").fault is None, "it was damage"
-    house.meter.answered(answer_of(OTHER_HEAT, "0C 06 01 00 00 00"), AT + 3, NOW + 3)
-    house.meter.answered(answer_of(OTHER_HEAT, "0C 06 02 00 00 00"), AT + 4, NOW + 4)
-    assert house.reading("energy") == Reading(Decimal(2), AT + 4, None)
-    assert house.reading("secondary-address").value == str(OTHER_HEAT)
-    assert "the meter was exchanged" in caplog.text
-
-
-def test_a_meter_of_another_kind_never_serves_its_values_under_the_old_name() -> None:
-    house = House(planned(ENERGY))
-    house.meter.answered(answer("0C 06 78 56 34 12"), AT, NOW)
-    for n in range(5):
-        house.meter.answered(answer_of(WATER, "0C 06 01 00 00 00"), AT + n, NOW + n)
-    assert house.reading("energy") == Reading(Decimal(12345678), AT, Fault.FOREIGN_METER)
-    assert house.reading("secondary-address").value == str(HEAT)
-
-
-def test_a_meter_that_was_exchanged_while_the_bridge_was_stopped_is_believed_when_it_comes_twice(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    ledger = Ledger(None)
-    first = House(planned(ENERGY), ledger)
-    for _ in range(2):
-        first.meter.answered(answer("0C 06 78 56 34 12"), AT, NOW)
-    again = House(planned(ENERGY), ledger)
-    assert again.meter.identity is None
-    again.meter.answered(answer_of(OTHER_HEAT, "0C 06 01 00 00 00"), AT + 1, NOW + 1)
-    assert again.reading("energy") == Reading(None, None, Fault.FOREIGN_METER)
-    assert again.meter.identity is None
-    again.meter.answered(answer_of(OTHER_HEAT, "0C 06 02 00 00 00"), AT + 2, NOW + 2)
-    assert again.reading("energy") == Reading(Decimal(2), AT + 2, None)
-    assert again.meter.identity == OTHER_HEAT
-    assert messages(caplog) == [
-        f"WARNING heat-1: {OTHER_HEAT} answers in the place of {HEAT}; its values are held back "
-        "until it answers again",
-        f"WARNING heat-1: the meter was exchanged while the bridge did not run, {OTHER_HEAT} for "
-        f"{HEAT}",
-    ]
-    caplog.clear()
-    House(planned(ENERGY), ledger).meter.answered(answer_of(OTHER_HEAT, "0C 06 02 00 00 00"), 1, 1)
-    assert messages(caplog) == []
-
-
-def test_a_restart_takes_a_meter_of_another_kind_when_it_comes_twice() -> None:
-    ledger = Ledger(None)
-    first = House(planned(ENERGY), ledger)
-    for _ in range(2):
-        first.meter.answered(answer("0C 06 78 56 34 12"), AT, NOW)
-    again = House(planned(ENERGY), ledger)
-    for n in range(2):
-        again.meter.answered(answer_of(WATER, "0C 06 01 00 00 00"), AT + n, NOW + n)
-    assert again.reading("secondary-address").value == str(WATER)
-
-
-def test_a_meter_that_the_file_names_by_another_address_is_taken_at_once(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    ledger = Ledger(None)
-    first = House(replace(planned(ENERGY), address="12345678"), ledger)
-    for _ in range(2):
-        first.meter.answered(answer("0C 06 78 56 34 12"), AT, NOW)
-    again = House(replace(planned(ENERGY), address="87654321"), ledger)
-    again.meter.answered(answer_of(OTHER_HEAT, "0C 06 02 00 00 00"), AT, NOW)
-    assert again.reading("energy") == Reading(Decimal(2), AT, None)
-    assert messages(caplog) == []
-
-
-def test_one_damaged_answer_after_a_restart_changes_nothing() -> None:
-    ledger = Ledger(None)
-    first = House(planned(ENERGY), ledger)
-    for _ in range(2):
-        first.meter.answered(answer("0C 06 78 56 34 12"), AT, NOW)
-    again = House(planned(ENERGY), ledger)
-    again.meter.answered(answer_of(OTHER_HEAT, "0C 06 01 00 00 00"), AT, NOW)
-    again.meter.answered(answer("0C 06 79 56 34 12"), AT, NOW)
-    assert again.reading("energy") == Reading(Decimal(12345679), AT, None)
-    assert ledger.identity("heat-1") == str(HEAT)
 
 
 # A point and its key
@@ -442,7 +360,8 @@ def test_a_found_point_that_sends_the_same_twice_later_is_in_doubt_and_brings_no
     house = House(FOUND)
     for _ in range(2):
         house.meter.answered(answer("0C 06 78 56 34 12"), AT, NOW)
-    assert house.meter.answered(answer("0C 06 01 00 00 00  0C 06 78 56 34 12"), AT, NOW) == []
+    both = answer("0C 06 01 00 00 00  0C 06 78 56 34 12")
+    assert house.meter.answered(both, AT, NOW) == ([], [])
     assert house.reading("energy") == Reading(Decimal(12345678), AT, Fault.AMBIGUOUS)
 
 
@@ -510,7 +429,7 @@ def test_points_that_the_ledger_has_from_an_older_version_keep_their_records(
     house = House(FOUND, ledger)
     told = answer("04 FD 48 E8 00 00 00  02 FD 48 E6 00  02 FD 48 E7 00")
     for _ in range(2):
-        assert house.meter.answered(told, AT, NOW) == []
+        assert house.meter.answered(told, AT, NOW) == ([], [])
     values = [house.reading(name).value for name in ("voltage", "voltage-2", "voltage-3")]
     assert values == [Decimal("23.0"), Decimal("23.1"), Decimal("23.2")]
     # Of the two equal ones one goes: neither takes the third one's place, nor the other's.
@@ -532,7 +451,7 @@ def test_a_mistake_of_ours_halfway_does_not_outlive_the_answer(
     house = House(planned(ENERGY))
     house.meter.answered(answer("0C 06 78 56 34 12"), AT, NOW)
     with monkeypatch.context() as patch:
-        patch.setattr("bridge.points.meter.hold", lambda *_: 1 / 0)
+        patch.setattr("bridge.points.fed.hold", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             house.meter.answered(answer("04 13 01 00 00 00  0C 06 01 00 00 00"), AT, NOW)
     house.meter.answered(answer("04 13 01 00 00 00  0C 06 79 56 34 12"), AT, NOW)
@@ -551,134 +470,6 @@ def test_a_point_that_was_the_users_own_meanwhile_is_found_anew() -> None:
     again = House(FOUND, ledger)
     again.meter.answered(told, AT, NOW)
     assert again.reading("energy").value == Decimal(12345678)
-
-
-# What the log says
-
-
-def messages(caplog: pytest.LogCaptureFixture) -> list[str]:
-    return [f"{record.levelname} {record.getMessage()}" for record in caplog.records]
-
-
-def test_a_record_that_is_missing_is_said_when_it_begins_and_when_it_ends(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    caplog.set_level("INFO")
-    house = House(planned(ENERGY))
-    for records in ("4C 06 01 00 00 00", "4C 06 02 00 00 00", "0C 06 78 56 34 12"):
-        house.meter.answered(answer(records), AT, NOW)
-    assert messages(caplog) == [
-        "WARNING heat-1.energy: names no record of this meter; the closest is 4C06 (energy, "
-        "storage 1, in Wh); write storage: 1 if 4C06 is meant, or remove the point",
-        "INFO heat-1.energy: its record is there again, and right",
-    ]
-
-
-def test_what_cannot_be_decoded_is_said_when_it_begins_and_when_it_ends(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    caplog.set_level("INFO")
-    volume = PointPlan("volume", Selector(quantity=Quantity.VOLUME), Kind.NUMBER)
-    house = House(planned(ENERGY, volume))
-    house.meter.answered(answer("04 13 01 00 00 00  0C 06 78 56 34 12"), AT, NOW)
-    for cut in ("04 13 02 00 00 00  0C 06 79 56", "04 13 03 00 00 00  0C 06 79"):
-        house.meter.answered(answer(cut), AT, NOW)
-    assert house.reading("volume").value == Decimal("0.003")
-    assert house.reading("energy") == Reading(Decimal(12345678), AT, Fault.RECORD_MISSING)
-    house.meter.answered(answer("04 13 04 00 00 00  0C 06 80 56 34 12"), AT, NOW)
-    assert messages(caplog) == [
-        "WARNING heat-1: its answer holds what cannot be decoded: byte 18: premature end of "
-        "record: 0C067956; what is whole is used",
-        "WARNING heat-1.energy: this meter no longer sends 0C06, which fed it; it sends volume; "
-        "perhaps it is in what could not be decoded: byte 18: premature end of record: 0C067956",
-        "INFO heat-1: all of its answer can be decoded again",
-        "INFO heat-1.energy: its record is there again, and right",
-    ]
-
-
-def test_of_a_found_point_that_was_cut_it_is_not_said_to_name_it_in_the_file(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    house = House(FOUND)
-    house.meter.answered(answer("0C 06 78 56 34 12"), AT, NOW)
-    house.meter.answered(answer("04 13 01 00 00 00") + answer("0C 06 79 56"), AT, NOW)
-    cut = "telegram 2, byte 12: premature end of record: 0C067956"
-    assert messages(caplog)[0].endswith(f"cannot be decoded: {cut}; what is whole is used")
-    assert messages(caplog)[1].endswith(f"; perhaps it is in what could not be decoded: {cut}")
-
-
-def test_an_answer_without_any_record_is_said_when_it_begins_and_when_it_ends(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    caplog.set_level("INFO")
-    house = House(FOUND)
-    for records in ("", "", "0C 06 78 56 34 12"):
-        house.meter.answered(answer(records), AT, NOW)
-    assert messages(caplog) == [
-        "WARNING heat-1: answered without any record; see with `read` what it says",
-        "INFO heat-1: its answer has records again",
-    ]
-
-
-def test_a_point_that_names_a_profile_is_told_its_base_value(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    profile = PointPlan("history", Selector(key="8D04931F"), Kind.NUMBER)
-    house = House(planned(profile))
-    house.meter.answered(answer("84 04 13 02 00 00 00  8D 04 93 1F 04 02 1B 22 22"), AT, NOW)
-    (message,) = messages(caplog)
-    assert message.endswith("; write record: 840413 for 840413 (volume, storage 8, in m3)")
-
-
-def test_a_unit_that_does_not_fit_is_said(caplog: pytest.LogCaptureFixture) -> None:
-    house = House(planned(replace(ENERGY, unit="cubic-meters")))
-    for _ in range(3):
-        house.meter.answered(answer("0C 06 78 56 34 12"), AT, NOW)
-    (message,) = messages(caplog)
-    assert message.startswith(
-        "WARNING heat-1.energy: its record is 0C06 (energy, in Wh), which cannot be said in "
-        "cubic-meters; write unit: "
-    )
-
-
-def test_a_doubt_about_a_found_point_says_to_write_it(caplog: pytest.LogCaptureFixture) -> None:
-    house = House(FOUND)
-    house.meter.answered(answer("02 FD 48 E6 00  02 FD 48 E7 00"), AT, NOW)
-    house.meter.answered(answer("02 FD 48 E7 00"), AT, NOW)
-    assert len(messages(caplog)) == 2
-    assert messages(caplog)[0] == (
-        "WARNING heat-1.voltage: names 02FD48, which this meter sent 2 times and now sends once: "
-        "nobody can say which of them it is; name the point in the file, with the record that it "
-        "is to have"
-    )
-
-
-def test_many_points_in_fault_do_not_flood_the_log(caplog: pytest.LogCaptureFixture) -> None:
-    points = [replace(ENERGY, name=f"energy-{n}") for n in range(30)]
-    House(planned(*points)).meter.answered(answer("04 13 01 00 00 00"), AT, NOW)
-    assert len(messages(caplog)) == 4
-    assert messages(caplog)[-1].startswith("WARNING heat-1: 27 more points are in fault for such")
-
-
-def test_a_permanent_error_is_said_when_it_begins_and_when_it_ends(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    caplog.set_level("INFO")
-    house = House(planned(ENERGY))
-    for status in (0x08, 0x18, 0x08, 0x00):
-        house.meter.answered(answer("0C 06 78 56 34 12", status=status), AT, NOW)
-    begun, ended = messages(caplog)
-    assert begun.startswith("WARNING heat-1: the meter reports a permanent error; ")
-    assert ended == "INFO heat-1: no longer: the meter reports a permanent error"
-
-
-def test_a_missing_key_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
-    house = House(planned(ENERGY))
-    block = "DF E2 A7 82 14 6D 15 13 58 1C D2 F8 3F 39 04 0C"
-    for _ in range(3):
-        house.meter.answered(answer(block, configuration=0x0510), AT, NOW)
-    (message,) = messages(caplog)
-    assert message.startswith("WARNING heat-1: encrypted, and there is no key; ")
 
 
 # What the ledger has for `check`
@@ -764,5 +555,322 @@ def test_a_text_keeps_all_digits_of_a_number() -> None:
     house = House(FOUND)
     house.meter.answered(answer("0C 78 05 76 00 21"), AT, NOW)
     assert house.reading("fabrication-number").value == "21007605"
-    house.meter.answered(answer("0C 78 05 76 00 00"), AT, NOW)
+    for _ in range(2):
+        house.meter.answered(answer("0C 78 05 76 00 00"), AT, NOW)
     assert house.reading("fabrication-number").value == "00007605"
+
+
+# Values in doubt
+
+
+POWER = PointPlan("power", Selector(quantity=Quantity.POWER), Kind.NUMBER, "watts")
+
+
+def energy(count: int) -> list[Telegram]:
+    return answer("04 06" + count.to_bytes(4, "little").hex())
+
+
+def known_house(**changes: Any) -> House:
+    """A heat meter that was read for some hours."""
+    house = House(planned(replace(ENERGY, **changes), max_age=3600.0))
+    for n in range(-9, 1):
+        house.meter.answered(energy(1000 + n), AT + 900 * n, NOW + 900 * n)
+    return house
+
+
+def test_a_count_that_cannot_be_is_not_believed_and_asked_for_again() -> None:
+    house = known_house()
+    taken = house.meter.answered(energy(900), AT + 900, NOW + 900)
+    assert taken == ([], ["heat-1.energy"])
+    assert house.reading("energy") == Reading(Decimal(1000), AT, None), "as it was"
+    assert house.meter.answered(energy(1001), AT + 901, NOW + 901) == ([], [])
+    assert house.reading("energy") == Reading(Decimal(1001), AT + 901, None)
+    assert house.meter.doubts == Doubts(begun=1, refuted=1)
+
+
+def test_a_count_that_is_said_twice_is_believed_and_said_in_the_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    house = known_house()
+    for n in (900, 901):
+        house.meter.answered(energy(900), AT + n, NOW + n)
+    assert house.reading("energy") == Reading(Decimal(900), AT + 901, None)
+    assert house.meter.doubts == Doubts(begun=1, confirmed=1)
+    (record,) = caplog.records
+    assert record.getMessage() == (
+        "heat-1.energy: the counter went back from 1000 to 900: the meter says so twice"
+    )
+
+
+def test_what_cannot_be_asked_again_is_in_doubt_until_the_next_turn() -> None:
+    house = known_house()
+    house.meter.answered(energy(900), AT + 900, NOW + 900)
+    house.meter.undecided(AT + 900)
+    assert house.reading("energy") == Reading(Decimal(1000), AT, Fault.DOUBTED)
+    assert house.meter.doubts == Doubts(begun=1, undecided=1)
+    house.meter.answered(energy(900), AT + 1800, NOW + 1800)
+    assert house.reading("energy") == Reading(Decimal(900), AT + 1800, None)
+
+
+def test_a_point_that_was_never_read_stays_so_while_it_is_in_doubt() -> None:
+    house = House(planned(ENERGY))
+    house.meter.answered(energy(900), AT, NOW, suspect=True)
+    assert house.reading("energy") == Reading(None, None, Fault.NEVER_READ)
+    house.meter.undecided(AT)
+    assert house.reading("energy") == Reading(None, None, Fault.DOUBTED)
+
+
+def test_readings_that_are_not_in_doubt_are_taken_at_once() -> None:
+    house = House(planned(ENERGY, POWER))
+    count, power = "04 06 E8 03 00 00", "02 2B 64 00"
+    house.meter.answered(answer(count + power), AT, NOW)
+    house.meter.answered(answer("04 06 01 00 00 00" + power), AT + 60, NOW + 60)
+    assert house.reading("energy") == Reading(Decimal(1000), AT, None)
+    assert house.reading("power") == Reading(Decimal(100), AT + 60, None)
+    assert house.reading("last-read").value == datetime.datetime.fromtimestamp(AT + 60)
+
+
+def test_a_doubted_value_grows_old_while_others_are_fresh() -> None:
+    house = House(planned(ENERGY, POWER, max_age=60))
+    house.meter.answered(answer("04 06 E8 03 00 00  02 2B 64 00"), AT, NOW)
+    house.meter.answered(answer("04 06 01 00 00 00  02 2B 64 00"), AT + 50, NOW + 50)
+    assert house.meter.expire(NOW + 61)
+    assert house.reading("energy") == Reading(Decimal(1000), AT, Fault.TOO_OLD)
+    assert house.reading("power").fault is None
+    assert house.meter.expire(NOW + 111)
+    assert house.reading("power").fault is Fault.TOO_OLD
+
+
+@pytest.mark.parametrize(
+    ("limits", "fault"),
+    [
+        ({"max_value": Decimal(2000)}, Fault.OVER_RANGE),
+        ({"min_value": Decimal(4000)}, Fault.UNDER_RANGE),
+    ],
+)
+def test_what_is_beyond_what_the_user_allows_is_in_fault_once_it_is_confirmed(
+    limits: dict[str, Decimal], fault: Fault
+) -> None:
+    house = House(planned(replace(ENERGY, **limits)))
+    assert house.meter.answered(energy(3000), AT, NOW).doubted
+    assert not house.meter.answered(energy(3000), AT + 1, NOW + 1).doubted
+    assert house.reading("energy") == Reading(None, None, fault)
+    assert not house.meter.answered(energy(3001), AT + 60, NOW + 60).doubted
+
+
+def test_the_size_of_a_meter_bounds_its_flow() -> None:
+    flow = PointPlan("flow", Selector(quantity=Quantity.VOLUME_FLOW), Kind.NUMBER)
+    house = House(replace(planned(flow), nominal_flow=Decimal("2.5")))
+    assert not house.meter.answered(answer("02 3B 88 13"), AT, NOW).doubted  # 5 m3/h
+    assert house.meter.answered(answer("02 3B 89 13"), AT + 60, NOW + 60).doubted
+
+
+def test_values_that_always_move_are_not_read_without_end_on_a_suspect_line() -> None:
+    house = House(planned(ENERGY, POWER))
+    reads = []
+    n = 0
+    for _ in range(4):
+        reads.append(0)
+        doubted = ["at first"]
+        while doubted:
+            n += 1
+            reads[-1] += 1
+            now = answer(f"04 06 {n:02X} 00 00 00  02 2B {n * 7 % 250:02X} 00")
+            doubted = house.meter.answered(now, AT + n, NOW + n, suspect=True).doubted
+        assert house.reading("power").fault is None
+    assert reads == [4, 3, 3, 3], "the first time, what records there are is confirmed, too"
+
+
+def test_on_a_suspect_line_a_point_is_found_when_its_record_comes_twice() -> None:
+    house = House(FOUND)
+    told = answer("0C 06 78 56 34 12")
+    assert house.meter.answered(told, AT, NOW, suspect=True) == ([], ["heat-1.secondary-address"])
+    taken = house.meter.answered(told, AT + 1, NOW + 1, suspect=True)
+    assert taken == (["heat-1.energy"], ["heat-1.energy"])
+    assert house.meter.answered(told, AT + 2, NOW + 2, suspect=True) == ([], [])
+    assert house.reading("energy").value == Decimal(12345678)
+
+
+def test_answers_that_never_have_the_same_records_are_in_doubt_on_a_suspect_line() -> None:
+    house = House(planned(ENERGY))
+    house.meter.answered(answer("0C 06 78 56 34 12"), AT, NOW)
+    one, other = answer("0B 06 78 56 34"), answer("0A 06 78 56")
+    assert house.meter.answered(one, AT + 60, NOW + 60, suspect=True).doubted
+    assert not house.meter.answered(other, AT + 61, NOW + 61, suspect=True).doubted
+    assert house.reading("energy") == Reading(Decimal(12345678), AT, Fault.DOUBTED)
+
+
+@pytest.mark.parametrize(
+    ("fault", "value", "why"),
+    [
+        (Fault.REFUSED, True, None),
+        (Fault.UNREADABLE, True, None),
+        (Fault.NO_ANSWER, False, None),
+        (Fault.FOREIGN_METER, False, None),
+        (Fault.DAMAGED, False, None),
+        (Fault.NO_CONNECTION, None, Fault.NO_CONNECTION),
+        (Fault.INTERNAL, None, Fault.INTERNAL),
+    ],
+)
+def test_it_answers_where_something_came_that_was_its_own(
+    fault: Fault, value: bool | None, why: Fault | None
+) -> None:
+    house = House(planned(ENERGY))
+    house.meter.failed(fault, AT)
+    assert house.reading("answering").value is value
+    assert house.reading("answering").fault is why
+
+
+class Kept:
+    """A keeper that remembers what it was given, and what an earlier run read."""
+
+    def __init__(self, earlier: Mapping[str, Reading] = MappingProxyType({})) -> None:
+        self.earlier = earlier
+        self.calls: list[tuple[str, list[str]]] = []
+
+    def last(self, point: Point) -> Reading | None:
+        return self.earlier.get(point.name)
+
+    def keep(self, meter: str, readings: Mapping[str, Reading]) -> None:
+        self.calls.append((meter, list(readings)))
+
+
+def test_the_readings_of_an_answer_are_kept_in_one_go() -> None:
+    kept = Kept()
+    meter = MeterPoints(planned(ENERGY, POWER), Store(kept), Ledger(None))
+    meter.offer()
+    meter.answered(answer("04 06 E8 03 00 00  02 2B 64 00"), AT, NOW)
+    assert kept.calls == [("heat-1", ["heat-1.energy", "heat-1.power"])]
+
+
+def resumed(read_at: float, **changes: Any) -> tuple[MeterPoints, Store]:
+    """A meter whose energy an earlier run read last, as the bridge starts at AT."""
+    kept = Kept({"heat-1.energy": Reading(Decimal(1000), read_at, None)})
+    store = Store(kept)
+    meter = MeterPoints(planned(replace(ENERGY, **changes), POWER, max_age=60), store, Ledger(None))
+    meter.offer(AT, NOW)
+    return meter, store
+
+
+def test_after_a_restart_the_last_value_is_served_with_the_age_that_it_has() -> None:
+    meter, store = resumed(AT - 50)
+    assert store.reading("heat-1.energy") == Reading(Decimal(1000), AT - 50, None)
+    assert store.reading("heat-1.last-read").value == datetime.datetime.fromtimestamp(AT - 50)
+    assert not meter.expire(NOW + 10)
+    assert meter.expire(NOW + 10.1)
+    assert store.reading("heat-1.energy") == Reading(Decimal(1000), AT - 50, Fault.TOO_OLD)
+
+
+@pytest.mark.parametrize("read_at", [AT - 61, AT + 1])
+def test_a_value_that_is_too_old_or_of_the_future_is_in_fault_at_once(read_at: float) -> None:
+    _, store = resumed(read_at)
+    assert store.reading("heat-1.energy") == Reading(Decimal(1000), read_at, Fault.TOO_OLD)
+
+
+def test_a_fresh_answer_makes_no_old_value_look_fresh() -> None:
+    meter, store = resumed(AT - 50)
+    meter.answered(answer("04 06 01 00 00 00  02 2B 64 00"), AT + 5, NOW + 5)
+    assert meter.expire(NOW + 11)
+    assert store.reading("heat-1.energy").fault is Fault.TOO_OLD
+    assert store.reading("heat-1.power").fault is None
+
+
+def test_the_first_answer_after_a_restart_is_held_against_the_last_one_before() -> None:
+    meter, store = resumed(AT - 50)
+    taken = meter.answered(answer("04 06 01 00 00 00  02 2B 64 00"), AT + 5, NOW + 5)
+    assert taken.doubted == ["heat-1.energy"]
+    meter.answered(answer("04 06 E9 03 00 00  02 2B 64 00"), AT + 6, NOW + 6)
+    assert store.reading("heat-1.energy") == Reading(Decimal(1001), AT + 6, None)
+
+
+def test_a_value_of_an_earlier_run_that_the_user_no_longer_allows_is_in_fault() -> None:
+    _, store = resumed(AT - 50, max_value=Decimal(999))
+    assert store.reading("heat-1.energy") == Reading(Decimal(1000), AT - 50, Fault.OVER_RANGE)
+
+
+STORED = PointPlan("stored", Selector(quantity=Quantity.ENERGY, storage=1), Kind.NUMBER)
+FLOW = PointPlan("flow-temperature", Selector(quantity=Quantity.FLOW_TEMPERATURE), Kind.NUMBER)
+
+
+class Truth(NamedTuple):
+    """What a meter says at one time."""
+
+    energy: int
+    stored: int
+    power: int
+    temperature: int
+
+    @property
+    def data(self) -> bytes:
+        """Its answer, from the header on."""
+        return encode_header(HEAT, 5) + b"".join(
+            bytes.fromhex(block) + value.to_bytes(length, "little")
+            for block, length, value in (
+                ("04 06", 4, self.energy),
+                ("44 06", 4, self.stored),
+                ("04 2B", 4, self.power),
+                ("02 5A", 2, self.temperature),
+            )
+        )
+
+    def value(self, point: str) -> Decimal:
+        by_name = {  # any other point is none of this meter's
+            "energy": Decimal(self.energy),
+            "stored": Decimal(self.stored),
+            "energy-storage-1": Decimal(self.stored),
+            "power": Decimal(self.power).scaleb(-3),
+            "flow-temperature": Decimal(self.temperature).scaleb(-1),
+        }
+        return by_name[point]
+
+
+@settings(max_examples=150, deadline=None)
+@given(data=st.data(), found=st.booleans())
+def test_no_value_reaches_the_store_that_the_meter_did_not_say(
+    data: st.DataObject, found: bool
+) -> None:
+    """On a line that shows damage; of three consecutive answers one at most is damaged anywhere."""
+    plan = FOUND if found else planned(ENERGY, STORED, replace(POWER, unit=None), FLOW)
+    house = House(replace(plan, all_storages=True))
+    draw = data.draw
+    truth = Truth(draw(st.integers(0, 10**6)), 500, draw(st.integers(0, 9000)), 200)
+    said: list[Truth] = []
+    before: dict[str, Reading] = {}
+    since_damage, now = 2, 0.0
+    for _ in range(draw(st.integers(1, 8))):
+        now += 60
+        for _ in range(6):
+            now += 1
+            truth = Truth(
+                truth.energy + draw(st.integers(0, 5)),
+                truth.stored + draw(st.sampled_from([0, 0, 0, 100])),
+                draw(st.integers(0, 9000)),
+                truth.temperature + draw(st.integers(-2, 2)),
+            )
+            said.append(truth)
+            shown = bytearray(truth.data)
+            since_damage += 1
+            if since_damage > 2 and draw(st.booleans()):
+                since_damage = 0
+                for place in draw(st.lists(st.integers(0, len(shown) - 1), min_size=2, max_size=4)):
+                    shown[place] = draw(st.integers(0, 255))
+            telegram = decode_telegram(LongFrame(0x08, 2, 0x72, bytes(shown)))
+            taken = house.meter.answered([telegram], AT + now, NOW + now, suspect=True)
+            if not taken.doubted:
+                break
+            if draw(st.integers(0, 9)) == 0:
+                house.meter.undecided(AT + now)
+                break
+        for point, reading in house.store:
+            name = point.name.removeprefix("heat-1.")
+            if name in ("answering", "last-read"):
+                continue
+            if name == "secondary-address":
+                assert reading.value in (None, str(HEAT))
+                continue
+            if reading.value is None or reading == before.get(name):
+                continue
+            before[name] = reading
+            values = [each.value(name) for each in said[-8:]]
+            assert isinstance(reading.value, Decimal)
+            assert min(values) <= reading.value <= max(values)

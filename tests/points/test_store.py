@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
 
+from bridge.errors import BridgeError
 from bridge.points.reading import NEVER_READ, Fault, Kind, Point, Reading
 from bridge.points.store import DuplicatePointError, Store
 
@@ -66,6 +69,81 @@ def test_who_stops_watching_hears_no_more() -> None:
     store.unwatch(heard)
     store.add(ENERGY)
     assert heard.events == []
+
+
+class Memory:
+    """A keeper that notes what it was asked, among what watchers heard."""
+
+    def __init__(self, heard: Heard) -> None:
+        self.heard = heard
+        self.earlier: dict[str, Reading] = {}
+        self.error: Exception | None = None
+
+    def last(self, point: Point) -> Reading | None:
+        if self.error is not None:
+            raise self.error
+        return self.earlier.get(point.name)
+
+    def keep(self, meter: str, readings: Mapping[str, Reading]) -> None:
+        if self.error is not None:
+            raise self.error
+        self.heard.events += [("kept", name, reading) for name, reading in readings.items()]
+
+
+POWER = replace(ENERGY, name="heat-1.power", unit="kilowatts")
+
+
+def test_readings_are_kept_before_anybody_hears_of_them() -> None:
+    heard = Heard()
+    store = Store(Memory(heard))
+    store.add(ENERGY)
+    store.add(POWER)
+    store.watch(heard)
+    heard.events.clear()
+    bad = Reading(None, None, Fault.RECORD_MISSING)
+    store.put_all("heat-1", {"heat-1.energy": GOOD, "heat-1.power": bad}, 1_800_000_000.0)
+    assert heard.events == [
+        ("kept", "heat-1.energy", GOOD),
+        ("changed", "heat-1.energy", GOOD),
+        ("changed", "heat-1.power", bad),
+    ]
+
+
+def test_what_was_read_before_is_there_again_but_never_before_what_is_known() -> None:
+    memory = Memory(Heard())
+    memory.earlier["heat-1.energy"] = GOOD
+    store = Store(memory)
+    store.add(ENERGY)
+    assert store.reading("heat-1.energy") == GOOD
+    store.remove("heat-1.energy")
+    known = Reading(Decimal(1), 1.0, Fault.TOO_OLD)
+    store.add(ENERGY, known)
+    assert store.reading("heat-1.energy") == known
+
+
+def test_an_error_of_the_keeper_is_said_once_counted_and_keeps_nothing_from_being_served(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    memory = Memory(Heard())
+    store = Store(memory)
+    memory.error = BridgeError("no room")
+    store.add(ENERGY)
+    assert store.reading("heat-1.energy") == NEVER_READ
+    for number in range(3):
+        reading = replace(GOOD, value=Decimal(number))
+        store.put_all("heat-1", {"heat-1.energy": reading}, 1_800_000_000.0)
+        assert store.reading("heat-1.energy") == reading
+    memory.error = ValueError("another")
+    store.put_all("heat-1", {"heat-1.energy": GOOD}, 1_800_000_000.0)
+    memory.error = None
+    store.put_all("heat-1", {"heat-1.energy": GOOD}, 1_800_000_000.0)
+    store.put_all("heat-1", {"heat-1.energy": GOOD}, 1_800_000_000.0)
+    assert store.keeper_errors == 5
+    said = [record.getMessage() for record in caplog.records]
+    assert len(said) == 3
+    assert "no room" in said[0]
+    assert "ValueError: another" in said[1]
+    assert said[2].startswith("readings are kept again")
 
 
 def test_two_points_of_one_name_are_refused() -> None:

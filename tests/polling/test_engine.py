@@ -13,7 +13,7 @@ import statistics
 import tty
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any, TypeVar
 
@@ -24,6 +24,7 @@ from bridge.mbus.errors import FrameError
 from bridge.mbus.frame import Frame, LongFrame, ShortFrame, encode_frame, take_frame
 from bridge.mbus.link import Damage
 from bridge.mbus.telegram import Telegram
+from bridge.polling.billing import Billing, Occasion, Period
 from bridge.polling.engine import (
     Failure,
     FailureKind,
@@ -32,8 +33,9 @@ from bridge.polling.engine import (
     SegmentSettings,
     UnknownMeterError,
 )
-from bridge.transport import TransportOpenError, make_transport
+from bridge.transport import Line, Parity, Received, TransportOpenError, make_transport
 from bridge.transport.base import Inbox
+from bridge.transport.pace import Pace
 
 T = TypeVar("T")
 
@@ -131,10 +133,17 @@ class MemoryTransport:
         self.written_at: list[float] = []
         self._opened_at = 0.0
         self._inbox = Inbox("memory")
+        self.guards_parity = False
+        self.round_trip: float | None = None
+        self.line = Line(bus.baudrate, "none")
 
     @property
     def name(self) -> str:
         return "memory"
+
+    @property
+    def pace(self) -> Pace:
+        return self._inbox.pace
 
     async def open(self) -> None:
         if self.refuses is not None:
@@ -157,10 +166,16 @@ class MemoryTransport:
         if len(answer) > 1 and self.breaks and len(self.written_at) % self.breaks == 0:
             loop.call_later(delay + self.bus.characters(len(answer)) / 2, self.drop)
 
-    async def read(self) -> bytes:
+    async def set_line(self, *, baudrate: int, parity: Parity) -> None:
+        self._inbox.check()
+        self.line = Line(baudrate, parity)
+
+    async def read(self, *, not_before: float | None = None) -> Received:
+        if not_before is not None and not self._inbox:
+            await asyncio.sleep(not_before - asyncio.get_running_loop().time())
         return await self._inbox.read()
 
-    def discard_input(self) -> bytes:
+    def discard_input(self) -> Received:
         return self._inbox.take()
 
     async def close(self) -> None:
@@ -526,11 +541,11 @@ def test_a_conversation_that_was_broken_off_is_counted() -> None:
     async def story(segment: Segment, diary: Diary, transport: MemoryTransport) -> None:
         await asyncio.sleep(0.2)  # in the midst of the telegram
         transport.drop()
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0.1)  # it is noticed when the telegram should have ended
         meter = segment.statistics.meters["m"]
         assert (meter.tries, meter.bytes_sent, meter.failures) == (2, 10, 1)
         assert meter.bytes_received > 5
-        assert meter.busy_time == pytest.approx(0.2)
+        assert meter.busy_time == pytest.approx(0.2, abs=0.05)
         assert segment.statistics.busy_time == meter.busy_time
 
     poll([ScriptedMeter(5)], [MeterSettings("m", 5, 900.0)], story)
@@ -794,6 +809,221 @@ async def until(diary: Diary, reached: Callable[[], bool]) -> None:
         while not reached():
             diary.event.clear()
             await diary.event.wait()
+
+
+def with_gap(gap: float) -> MeterSettings:
+    return MeterSettings("m", 5, 60.0, minimum_gap=gap)
+
+
+def test_no_request_from_outside_reads_a_meter_before_its_minimum_gap() -> None:
+    async def story(segment: Segment, diary: Diary, transport: MemoryTransport) -> None:
+        await asyncio.sleep(10.0)
+        wait = segment.read_now("m")
+        assert 280.0 < wait < 300.0
+        await asyncio.sleep(wait - 1.0)
+        assert len(diary.answered) == 1
+        await asyncio.sleep(2.0)
+        assert len(diary.answered) == 2
+
+    poll([ScriptedMeter(5)], [with_gap(300.0)], story)
+
+
+def test_the_minimum_gap_counts_from_before_the_start() -> None:
+    async def main() -> Diary:
+        transport, diary = MemoryTransport(ScriptedBus([ScriptedMeter(5)])), Diary()
+        segment = Segment(SETTINGS, [with_gap(300.0)], diary, transport=transport)
+        segment.heard("m", 100.0)
+        async with running(segment):
+            await asyncio.sleep(198.0)
+            assert diary.answered == []
+            await asyncio.sleep(3.0)
+        return diary
+
+    assert len(run_virtual(main()).answered) == 1
+
+
+def test_a_port_is_released_while_nobody_has_a_turn() -> None:
+    async def story(segment: Segment, diary: Diary, transport: MemoryTransport) -> None:
+        await asyncio.sleep(10.0)
+        assert not segment.statistics.connected
+        assert (transport.opened, transport.closed) == (1, 1)
+        assert segment.read_now("m") == 0.0
+        await asyncio.sleep(1.0)
+        assert len(diary.answered) == 2
+        await asyncio.sleep(120.0)
+        assert len(diary.answered) >= 3
+        assert [connected for connected, _ in diary.changes].count(False) == 0
+        assert segment.statistics.connection_losses == 0
+
+    poll(
+        [ScriptedMeter(5)],
+        [MeterSettings("m", 5, 60.0)],
+        story,
+        segment_settings=replace(SETTINGS, release=True),
+    )
+
+
+def test_a_port_is_held_for_meters_that_are_read_without_a_pause() -> None:
+    _, _, transport = poll(
+        [ScriptedMeter(5)],
+        [MeterSettings("m", 5, 0.0)],
+        sleep(60.0),
+        segment_settings=replace(SETTINGS, release=True),
+    )
+    assert transport.opened == 1
+
+
+def test_at_the_time_of_billing_all_are_frozen_and_read() -> None:
+    quarter_past = Occasion(Period.DAILY, datetime.datetime.fromtimestamp(NOON + 900).time())
+
+    async def story(segment: Segment, diary: Diary, transport: MemoryTransport) -> None:
+        await asyncio.sleep(890.0)
+        assert len(diary.answered) == 2
+        await asyncio.sleep(15.0)
+        assert [name for _, name, _ in diary.answered[2:]] == ["a", "b"]
+        assert diary.answered[2][0] == pytest.approx(1900.0, abs=1.0)
+
+    _, _, transport = poll(
+        [ScriptedMeter(5), ScriptedMeter(6)],
+        [MeterSettings("a", 5, 86400.0), MeterSettings("b", 6, 86400.0)],
+        story,
+        segment_settings=replace(SETTINGS, billing=Billing(quarter_past)),
+    )
+    freeze = bytes.fromhex("68 06 06 68 73 FF 51 48 FE 0B 14 16")
+    assert transport.bus.requests.count(freeze) == 1
+    assert transport.bus.requests.index(freeze) == len(transport.bus.requests) - 3
+
+
+def test_a_billing_that_was_missed_is_said_and_reads_nothing(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    at = Occasion(Period.DAILY, datetime.datetime.fromtimestamp(NOON + 900).time())
+
+    async def story(segment: Segment, diary: Diary, transport: MemoryTransport) -> None:
+        await asyncio.sleep(600.0)
+        transport.refuses = "in other hands"
+        transport.drop()
+        await asyncio.sleep(1200.0)
+        transport.refuses = None
+        await asyncio.sleep(120.0)
+        assert len(diary.answered) == 1
+
+    with caplog.at_level(logging.INFO):
+        poll(
+            [ScriptedMeter(5)],
+            [MeterSettings("m", 5, 86400.0)],
+            story,
+            segment_settings=replace(SETTINGS, billing=Billing(at)),
+        )
+    assert any("billing read of" in line and "was missed" in line for line in lines(caplog))
+
+
+def test_a_line_that_has_shown_damage_is_suspect_where_no_parity_guards_it() -> None:
+    async def story(segment: Segment, diary: Diary, transport: MemoryTransport) -> None:
+        assert not segment.suspect
+        meter.damaged = True
+        await asyncio.sleep(5.0)
+        assert segment.suspect
+        assert segment.statistics.suspect
+        transport.guards_parity = True
+        assert not segment.suspect
+
+    meter = ScriptedMeter(5)
+    poll([meter], [MeterSettings("m", 5, 0.0)], story)
+
+
+def test_the_way_is_learnt_from_the_answers_and_silence_costs_less_then() -> None:
+    async def story(segment: Segment, diary: Diary, transport: MemoryTransport) -> None:
+        assert segment.statistics.latency == 0.0
+        await asyncio.sleep(30.0)
+        assert segment.statistics.latency == pytest.approx(0.06, abs=0.01)
+
+    poll(
+        [ScriptedMeter(5)],
+        [MeterSettings("m", 5, 0.0)],
+        story,
+        segment_settings=SegmentSettings("b", "tcp://gateway:10001"),
+    )
+
+
+def test_what_the_user_says_of_the_way_is_not_learnt_otherwise() -> None:
+    segment, _, _ = poll(
+        [ScriptedMeter(5)],
+        [MeterSettings("m", 5, 0.0)],
+        sleep(30.0),
+        segment_settings=SegmentSettings("b", "tcp://gateway:10001", latency=0.3),
+    )
+    assert segment.statistics.latency == 0.3
+
+
+def test_a_changed_configuration_disturbs_nobody_else() -> None:
+    async def story(segment: Segment, diary: Diary, transport: MemoryTransport) -> None:
+        await asyncio.sleep(30.0)
+        before = len(transport.bus.requests)
+        b = MeterSettings("b", 6, 60.0)
+        segment.apply(SETTINGS, [MeterSettings("a", 5, 60.0), b, MeterSettings("d", 8, 60.0)])
+        await asyncio.sleep(1.0)
+        # The new one is read at once; the others' turns have not come.
+        assert {request[2] for request in transport.bus.requests[before:]} == {8}
+        assert [meter.name for meter in segment.meters] == ["a", "b", "d"]
+        assert set(segment.statistics.meters) == {"a", "b", "d"}
+        with pytest.raises(UnknownMeterError):
+            segment.read_now("c")
+        await asyncio.sleep(300.0)
+        gaps = [later - time for time, later in pairwise(diary.answers_of("a")[1:])]
+        assert gaps == pytest.approx([60.0] * len(gaps), abs=1.0)
+        assert diary.answers_of("c")[-1] < 1030.0
+        assert transport.opened == 1
+
+    poll(
+        [ScriptedMeter(number) for number in (5, 6, 7, 8)],
+        [MeterSettings(name, 5 + place, 60.0) for place, name in enumerate("abc")],
+        story,
+    )
+
+
+def test_a_meter_that_moves_to_another_address_is_read_there_at_once() -> None:
+    async def story(segment: Segment, diary: Diary, transport: MemoryTransport) -> None:
+        await asyncio.sleep(30.0)
+        segment.apply(SETTINGS, [MeterSettings("a", 6, 900.0)])
+        await asyncio.sleep(1.0)
+        # First contact: SND_NKE, and then the first telegram.
+        assert transport.bus.requests[-2:] == [
+            encode_frame(ShortFrame(0x40, 6)),
+            encode_frame(ShortFrame(0x7B, 6)),
+        ]
+
+    poll([ScriptedMeter(5), ScriptedMeter(6)], [MeterSettings("a", 5, 900.0)], story)
+
+
+def test_another_port_is_taken_between_two_turns() -> None:
+    async def story(segment: Segment, diary: Diary, transport: MemoryTransport) -> None:
+        await asyncio.sleep(0.1)  # in the midst of the first telegram
+        other = MemoryTransport(ScriptedBus([ScriptedMeter(5)]))
+        segment.apply(SETTINGS, [MeterSettings("a", 5, 60.0)], other)
+        await asyncio.sleep(1.0)
+        assert len(diary.answered) == 1
+        assert diary.failed == []
+        assert (transport.opened, other.opened) == (1, 1)
+        await asyncio.sleep(60.0)
+        assert len(diary.answered) == 2
+        assert other.bus.requests
+
+    poll([ScriptedMeter(5)], [MeterSettings("a", 5, 60.0)], story)
+
+
+def test_a_changed_configuration_is_taken_over_while_the_port_cannot_be_opened() -> None:
+    async def story(segment: Segment, diary: Diary, transport: MemoryTransport) -> None:
+        transport.refuses = "in other hands"
+        transport.drop()
+        await asyncio.sleep(60.0)
+        other = MemoryTransport(ScriptedBus([ScriptedMeter(5)]))
+        segment.apply(SETTINGS, [MeterSettings("a", 5, 60.0)], other)
+        await asyncio.sleep(1.0)
+        assert other.opened == 1
+        assert segment.statistics.connected
+
+    poll([ScriptedMeter(5)], [MeterSettings("a", 5, 60.0)], story)
 
 
 async def test_a_bus_behind_tcp_is_read_and_opened_again_after_a_drop() -> None:

@@ -188,7 +188,7 @@ def test_a_clock_that_is_set_into_a_window_lets_those_go_whose_place_is_past() -
 def test_a_request_from_outside_does_not_cost_the_turn_in_the_window() -> None:
     schedule = Schedule([Plan("a", 86400.0, NIGHT)], 0.0, NOON)
     assert schedule.next_turn(0.0, NOON) is None
-    schedule.read_now("a")
+    schedule.read_now("a", 0.0)
     schedule.answered("a", 1.0)
     assert [time for time, _ in simulate(schedule, 86400.0)] == [pytest.approx(14 * 3600.0)]
 
@@ -204,8 +204,8 @@ def test_the_opening_of_a_window_is_looked_for_every_minute() -> None:
 
 def test_a_request_from_outside_goes_first_whatever_the_window() -> None:
     schedule = Schedule([Plan("a", 60.0), Plan("b", 60.0, NIGHT)], 0.0, NOON)
-    schedule.read_now("b")
-    schedule.read_now("b")
+    schedule.read_now("b", 0.0)
+    schedule.read_now("b", 0.0)
     assert schedule.next_change(0.0, NOON) == 0.0
     assert schedule.next_turn(0.0, NOON) == Turn("b")
     schedule.answered("b", 0.5)
@@ -214,7 +214,7 @@ def test_a_request_from_outside_goes_first_whatever_the_window() -> None:
 
 def test_a_request_for_an_unknown_meter_is_an_error() -> None:
     with pytest.raises(KeyError):
-        Schedule([], 0.0, NOON).read_now("a")
+        Schedule([], 0.0, NOON).read_now("a", 0.0)
 
 
 def test_two_meters_cannot_have_one_name() -> None:
@@ -334,3 +334,84 @@ def test_without_meters_there_are_no_turns() -> None:
     schedule = Schedule([], 0.0, NOON)
     assert schedule.next_turn(0.0, NOON) is None
     assert schedule.next_change(0.0, NOON) is None
+
+
+def test_a_meter_that_has_answered_is_left_alone_for_its_minimum_gap_whoever_asks() -> None:
+    schedule = Schedule([Plan("a", 60.0, minimum_gap=900.0)], 0.0, NOON)
+    schedule.answered("a", 0.5)
+    assert schedule.read_now("a", 100.5) == 800.0
+    assert schedule.next_turn(100.5, wall(100.5)) is None
+    assert schedule.next_change(100.5, wall(100.5)) == 900.5
+    assert schedule.next_turn(900.5, wall(900.5)) == Turn("a")
+    assert schedule.read_now("a", 900.5) == 0.0
+
+
+def test_the_minimum_gap_begins_with_whatever_the_meter_has_sent() -> None:
+    schedule = Schedule([Plan("a", 900.0, minimum_gap=600.0)], 0.0, NOON)
+    schedule.failed("a", 1.0, FailureKind.NO_ANSWER)
+    assert schedule.read_now("a", 2.0) == 0.0  # nobody was there to be spared
+    schedule.failed("a", 3.0, FailureKind.DAMAGED)
+    assert schedule.read_now("a", 3.0) == 600.0
+
+
+def test_a_request_that_must_wait_holds_nobody_up() -> None:
+    plans = [Plan("a", 900.0, minimum_gap=600.0), Plan("b", 0.0)]
+    schedule = Schedule(plans, 0.0, NOON)
+    schedule.answered("a", 0.0)
+    schedule.read_now("a", 1.0)
+    schedule.read_now("b", 1.0)
+    assert schedule.next_turn(1.0, wall(1.0)) == Turn("b")
+
+
+def test_a_meter_of_priority_goes_first() -> None:
+    plans = [Plan(f"m{number}", 60.0) for number in range(5)]
+    schedule = Schedule([*plans, Plan("main", 60.0, priority=True)], 0.0, NOON)
+    assert simulate(schedule, 1.0)[0] == (0.0, "main")
+    # Also on a bus that cannot keep up: it is the others that wait.
+    plans = [Plan(f"m{number}", 5.0) for number in range(20)]
+    turns = simulate(Schedule([*plans, Plan("main", 5.0, priority=True)], 0, NOON), 600.0, took=1.0)
+    gaps = [after - before for before, after in pairwise(times_of(turns, "main"))]
+    assert max(gaps) <= 6.0
+
+
+def test_a_continuous_meter_of_priority_takes_every_second_turn() -> None:
+    plans = [Plan("a", 0.0), Plan("main", 0.0, priority=True), Plan("b", 0.0)]
+    turns = simulate(Schedule(plans, 0.0, NOON), 60.0)
+    assert [name for _, name in turns[:6]] == ["main", "a", "main", "b", "main", "a"]
+
+
+def test_all_are_due_when_all_are_to_be_read() -> None:
+    plans = [Plan("a", 900.0), Plan("night", 900.0, NIGHT), Plan("b", 900.0)]
+    schedule = Schedule(plans, 0.0, NOON)
+    simulate(schedule, 60.0)
+    schedule.read_all(61.0)
+    assert schedule.next_turn(61.0, wall(61.0)) == Turn("a")
+    schedule.answered("a", 62.0)
+    assert schedule.next_turn(62.0, wall(62.0)) == Turn("b")
+    schedule.answered("b", 63.0)
+    assert schedule.next_turn(63.0, wall(63.0)) is None  # it sleeps outside its window
+
+
+def test_meters_come_and_go_without_a_change_for_the_others() -> None:
+    plans = [Plan(name, 300.0) for name in "abc"]
+    still, changed = Schedule(plans, 0.0, NOON), Schedule(plans, 0.0, NOON)
+    for schedule in (still, changed):
+        simulate(schedule, 2.0)
+    changed.remove("b")
+    changed.add(Plan("d", 300.0), 2.0, wall(2.0))
+    changed.change(Plan("c", 60.0), 2.0, wall(2.0))
+    assert changed.next_turn(2.0, wall(2.0)) == Turn("d")
+    changed.answered("d", 2.5)
+    after = simulate(changed, 3600.0)
+    before = times_of(simulate(still, 3600.0), "a")
+    assert times_of(after, "a") == pytest.approx(before, abs=1.0)
+    assert times_of(after, "b") == []
+    assert len(times_of(after, "c")) == pytest.approx(3600 / 60, abs=1)
+    assert len(times_of(after, "d")) == pytest.approx(3600 / 300, abs=1)
+
+
+def test_what_a_meter_has_failed_at_is_not_forgotten_with_a_new_interval() -> None:
+    schedule = Schedule([Plan("a", 900.0, minimum_gap=600.0)], 0.0, NOON)
+    schedule.answered("a", 10.0)
+    schedule.change(Plan("a", 60.0, minimum_gap=300.0), 20.0, wall(20.0))
+    assert schedule.read_now("a", 20.0) == 290.0

@@ -10,10 +10,11 @@ import pytest
 from bridge.mbus.address import SecondaryAddress
 from bridge.mbus.errors import FrameError
 from bridge.mbus.frame import LongFrame, encode_frame, take_frame
+from bridge.mbus.way import WakeUp
 from bridge.sim.bus import SimulatedBus
 from bridge.sim.clock import SimulatedClock
 from bridge.sim.errors import SimError
-from bridge.sim.meter import Content, SimulatedMeter
+from bridge.sim.meter import Content, Quirks, SimulatedMeter
 
 NOON = dt.datetime(2026, 3, 9, 12, 0)
 PACE = 0.004
@@ -357,3 +358,69 @@ def test_simulated_time_runs_at_its_speed() -> None:
     assert clock.at(51.5) == NOON + dt.timedelta(minutes=90)
     with pytest.raises(SimError, match="only runs forward"):
         SimulatedClock(NOON, speed=0)
+
+
+def received(b: SimulatedBus) -> tuple[bytes, tuple[int, ...]]:
+    """The answer to a REQ_UD2 to meter 1, and which of its characters have a wrong parity."""
+    b.receive(bytes.fromhex(request(1)), 100.0)
+    return b.take_received(110.0)
+
+
+@pytest.mark.parametrize(
+    ("fault", "wrong"), [("bit-flip", 1), ("hidden-flip", 2), ("parity", 1), ("break=9", 9)]
+)
+def test_what_is_hit_on_the_wire_has_a_wrong_parity(fault: str, wrong: int) -> None:
+    clean, none = received(bus())
+    assert none == ()
+    data, places = received(bus(fault))
+    assert len(places) == wrong
+    if fault == "parity":
+        assert data == clean
+    elif not fault.startswith("break"):
+        changed = [i for i, (a, b) in enumerate(zip(clean, data, strict=True)) if a != b]
+        assert list(places) == changed
+
+
+@pytest.mark.parametrize(
+    "fault", ["truncation=9", "checksum", "duplicate=2", "wrong-meter", "echo"]
+)
+def test_what_is_not_hit_on_the_wire_has_its_parity(fault: str) -> None:
+    assert received(bus(fault))[1] == ()
+
+
+def test_half_of_all_noise_has_a_wrong_parity() -> None:
+    places = received(bus("noise-before=200"))[1]
+    assert 70 < len(places) < 130
+    assert max(places) < 200
+    assert received(bus("noise-before=200"))[1] == places
+
+
+def test_a_request_may_begin_at_the_very_end_of_an_answer() -> None:
+    b = bus()
+    now = 100.0
+    for step in range(300):
+        b.receive(bytes.fromhex(request(1, fcb=step % 2 == 0)), now)
+        heard, now = drain(b, now)
+        assert is_telegram(heard)
+
+
+def test_a_row_of_bytes_at_the_right_rate_wakes_a_meter() -> None:
+    quirks = Quirks(wake_up=WakeUp(byte=0x55, duration=1.0))
+    sleeper = meter("one", 1, "11111111")
+    sleeper.quirks = quirks
+    b = bus(meters=[sleeper])
+    assert ask(b, "10 40 01 41 16") == b""
+    for row, now, woken in (
+        ("55" * 240, 200.0, True),
+        ("55" * 200, 300.0, False),
+        ("AA" * 240, 400.0, False),
+        ("55" * 120 + "00" + "55" * 120, 500.0, False),
+    ):
+        b.receive(bytes.fromhex(row), now)
+        assert (ask(b, "10 40 01 41 16", now + 1.2) == b"\xe5") is woken
+    # In two parts without a gap, and then it stays awake for a while.
+    b.receive(b"\x55" * 120, 600.0)
+    b.receive(b"\x55" * 120, 600.55)
+    assert ask(b, "10 40 01 41 16", 601.2) == b"\xe5"
+    assert ask(b, "10 40 01 41 16", 611.0) == b"\xe5"
+    assert ask(b, "10 40 01 41 16", 622.0) == b""

@@ -109,3 +109,36 @@ def test_long_after_the_clock_began_no_character_is_lost_or_heard_twice() -> Non
     for step in range(600):
         heard += line.take(begin + step * 1e-4)
     assert heard == sent
+
+
+def test_a_wrong_parity_bit_is_heard_and_nothing_else_changes() -> None:
+    line = Line()
+    line.add(Transmission(1.0, 2400, bytes.fromhex("10 5B 01 5C 16"), (0, 3)))
+    assert line.take_received(1.0 + 2.5 * CHARACTER) == (bytes.fromhex("10 5B"), (0,))
+    assert line.take_received(2.0) == (bytes.fromhex("01 5C 16"), (1,))
+
+
+def test_senders_that_meet_are_heard_by_their_parity() -> None:
+    line = Line()
+    # 01 and 03 in one place: the data are 01, the parity bits 1 and 0.
+    line.add(Transmission(1.0, 2400, bytes.fromhex("01 0F")))
+    line.add(Transmission(1.0, 2400, bytes.fromhex("03 0F")))
+    assert line.take_received(2.0) == (bytes.fromhex("01 0F"), (0,))
+
+
+def test_a_stop_bit_that_is_low_is_a_framing_error() -> None:
+    line = Line()
+    line.add(Transmission(1.0, 2400, b"\xff"))
+    line.add(Transmission(1.0 + 9.8 / 2400, 2400, b"\x00"))
+    assert line.take_received(1.0 + 11.5 / 2400)[1] == (0,)
+
+
+def test_a_wrong_parity_is_heard_also_in_a_collision() -> None:
+    def heard(wrong: tuple[int, ...]) -> tuple[bytes, tuple[int, ...]]:
+        line = Line()
+        line.add(Transmission(1.0, 2400, b"\xe5\x16", wrong))
+        line.add(Transmission(1.0, 2400, b"\xe5\x16", wrong))
+        return line.take_received(2.0)
+
+    assert heard(()) == (b"\xe5\x16", ())
+    assert heard((1,)) == (b"\xe5\x16", (1,))

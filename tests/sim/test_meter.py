@@ -363,3 +363,46 @@ def test_a_compact_meter_tells_its_telegram_in_full_once() -> None:
     # An application reset: from the beginning.
     ask(simulated, "68 03 03 68 53 05 50 A8 16")
     assert ask(simulated, REQ_5_CLEAR)[6] == 0x72
+
+
+def test_a_meter_may_want_an_application_reset_before_it_tells_anything() -> None:
+    m = meter(pages=2, quirks=Quirks(reset_first=True))
+    assert ask(m, REQ_5_SET) == b""
+    for _ in range(2):
+        assert send(m, 5, 0x50, control=0x53) == E5
+        assert page(ask(m, REQ_5_SET)) == 1
+        assert page(ask(m, REQ_5_CLEAR)) == 2
+        assert page(ask(m, REQ_5_CLEAR)) == 2  # a repetition is no new request
+        assert ask(m, REQ_5_SET) == b""
+
+
+def test_a_subcode_chooses_what_a_meter_tells_up_to_the_next_reset() -> None:
+    m = SimulatedMeter("m", Pages(3), primary=5, secondary=ADDRESS, selectable={0x50: Volume()})
+    assert telegram(ask(m, REQ_5_SET)).data[12:] == bytes.fromhex("01 13 01 01 74 00 1F")
+    send(m, 5, 0x50, "50")
+    for request in (REQ_5_SET, REQ_5_CLEAR):
+        assert telegram(ask(m, request)).data[12:] == bytes.fromhex("02 13 00 01")
+    send(m, 5, 0x50)
+    assert page(ask(m, REQ_5_SET)) == 1
+
+
+def test_a_meter_may_obey_without_an_e5() -> None:
+    m = meter(quirks=Quirks(obeys_in_silence=True))
+    assert send(m, 5, 0x51, "01 7A 07") == b""
+    assert m.primary == 7
+    assert ask(m, "10 40 07 47 16") == E5
+
+
+def test_a_freeze_keeps_the_counters_of_that_moment_in_storage_1() -> None:
+    m = meter(pages=2, quirks=Quirks(freezes=True))
+    assert send(m, 0xFF, 0x51, "48 FE 0B") == b""
+    later = NOON + dt.timedelta(minutes=9)
+    answers = [ask(m, request, when=later) for request in (REQ_5_SET, REQ_5_CLEAR)]
+    assert [telegram(data).data[12:] for data in answers] == [
+        bytes.fromhex("41 13 01 01 13 01 01 74 09 1F"),
+        bytes.fromhex("41 13 02 01 13 02 01 74 09"),
+    ]
+    assert telegram(ask(meter(), REQ_5_SET)).data[12:] == bytes.fromhex("01 13 01 01 74 00")
+    deaf_to_it = meter()
+    send(deaf_to_it, 0xFF, 0x51, "48 FE 0B")
+    assert telegram(ask(deaf_to_it, REQ_5_SET)).data[12:14] == bytes.fromhex("01 13")

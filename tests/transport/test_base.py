@@ -10,6 +10,7 @@ from bridge.transport import (
     Port,
     PortError,
     PortKind,
+    Received,
     TransportError,
     TransportLostError,
     make_transport,
@@ -31,12 +32,12 @@ async def test_a_reader_gets_what_has_come_and_what_will_come() -> None:
     inbox = opened()
     inbox.put(b"\x68\x13")
     inbox.put(b"\x13")
-    assert await inbox.read() == b"\x68\x13\x13"
+    assert await inbox.read() == Received(b"\x68\x13\x13")
     reading = asyncio.ensure_future(inbox.read())
     await asyncio.sleep(0)
     assert not reading.done()
     inbox.put(b"\x68")
-    assert await reading == b"\x68"
+    assert await reading == Received(b"\x68")
 
 
 async def test_a_cancelled_read_loses_nothing() -> None:
@@ -47,7 +48,7 @@ async def test_a_cancelled_read_loses_nothing() -> None:
     reading.cancel()
     with pytest.raises(asyncio.CancelledError):
         await reading
-    assert inbox.take() == b"\xe5"
+    assert inbox.take() == Received(b"\xe5")
 
 
 async def test_what_came_before_a_loss_can_still_be_read() -> None:
@@ -55,7 +56,7 @@ async def test_what_came_before_a_loss_can_still_be_read() -> None:
     inbox.put(b"\xe5")
     inbox.lose("unplugged")
     inbox.lose("closed")
-    assert await inbox.read() == b"\xe5"
+    assert await inbox.read() == Received(b"\xe5")
     with pytest.raises(TransportLostError, match=r"^bus: unplugged$"):
         await inbox.read()
 
@@ -73,7 +74,40 @@ def test_a_babbling_line_fills_no_memory() -> None:
     inbox = Inbox("bus", limit=4)
     inbox.reset()
     inbox.put(b"\x00\x01\x02\x03\x04\x05")
-    assert inbox.take() == b"\x02\x03\x04\x05"
+    assert inbox.take() == Received(b"\x02\x03\x04\x05")
+
+
+async def test_broken_characters_keep_their_places_among_what_waits() -> None:
+    inbox = opened()
+    inbox.put(b"\x68\x13")
+    inbox.put(b"\x13\x00\x08", (1,))
+    inbox.put(b"\x00", (0,))
+    assert await inbox.read() == Received(b"\x68\x13\x13\x00\x08\x00", (3, 5))
+    inbox.put(b"\xe5")
+    assert inbox.take() == Received(b"\xe5", ())
+
+
+def test_broken_characters_are_forgotten_with_the_oldest() -> None:
+    inbox = Inbox("bus", limit=4)
+    inbox.reset()
+    inbox.put(b"\x00\x01\x02\x03\x04\x05", (1, 3))
+    inbox.put(b"\x06", (0,))
+    assert inbox.take() == Received(b"\x03\x04\x05\x06", (0, 3))
+
+
+def test_all_that_waits_can_be_spoilt() -> None:
+    inbox = opened()
+    inbox.put(b"\x68\x13")
+    inbox.spoil()
+    inbox.put(b"\x13")
+    assert inbox.take() == Received(b"\x68\x13\x13", (0, 1))
+
+
+def test_each_connection_has_its_own_pace() -> None:
+    inbox = opened()
+    pace = inbox.pace
+    inbox.reset()
+    assert inbox.pace is not pace
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,13 @@ import pytest
 import serial
 from serial.rfc2217 import PortManager
 
-from bridge.transport.base import TransportLostError, TransportOpenError
+from bridge.transport.base import (
+    Line,
+    Received,
+    TransportLineError,
+    TransportLostError,
+    TransportOpenError,
+)
 from bridge.transport.rfc2217 import Rfc2217Transport, Telnet
 
 IAC, DONT, DO, WONT, WILL, SB, SE = 255, 254, 253, 252, 251, 250, 240
@@ -70,8 +76,102 @@ async def test_the_port_of_the_server_is_set_and_every_byte_passes() -> None:
         await transport.write(everything)
         received = b""
         while len(received) < len(everything):
-            received += await transport.read()
+            received += (await transport.read()).data
         assert received == everything == server.received
+        await transport.close()
+
+
+async def test_the_line_can_be_changed_and_is_the_bus_s_own_after_each_opening() -> None:
+    server = Server()
+    async with serving(server.serve) as port:
+        transport = transport_to(port)
+        await transport.open()
+        await transport.set_line(baudrate=300, parity="none")
+        assert transport.line == Line(300, "none")
+        assert (server.port.baudrate, server.port.parity) == (300, "N")
+        await transport.set_line(baudrate=2400, parity="even")
+        assert (server.port.baudrate, server.port.parity) == (2400, "E")
+        await transport.open()
+        assert transport.line == Line(9600, "even")
+        assert (server.port.baudrate, server.port.parity) == (9600, "E")
+        await transport.close()
+        with pytest.raises(TransportLostError):
+            await transport.set_line(baudrate=300, parity="even")
+
+
+async def test_a_line_that_the_server_refuses_is_told_and_the_old_one_is_there() -> None:
+    server = Server()
+
+    class Fixed(type(server.port)):  # type: ignore[misc]
+        parity = property(lambda self: "E", lambda self, value: None)
+
+    server.port.__class__ = Fixed
+    async with serving(server.serve) as port:
+        transport = transport_to(port)
+        await transport.open()
+        with pytest.raises(TransportLineError, match="refuses parity none"):
+            await transport.set_line(baudrate=300, parity="none")
+        assert transport.line == Line(9600, "even")
+        assert server.port.baudrate == 9600
+        await transport.set_line(baudrate=300, parity="even")
+        assert server.port.baudrate == 300
+        await transport.close()
+
+
+async def test_a_server_that_does_not_confirm_a_line_is_not_waited_for_for_ever() -> None:
+    server = Server()
+    async with serving(server.serve) as port:
+        transport = transport_to(port, timeout=0.2)
+        await transport.open()
+        assert server.writer is not None
+        server.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        with pytest.raises(TransportLineError, match="does not confirm 300 baud, parity even"):
+            await transport.set_line(baudrate=300, parity="even")
+        assert transport.line == Line(9600, "even")
+        server.writer.transport.abort()
+        await transport.close()
+
+
+def line_state(bits: int) -> bytes:
+    return bytes((IAC, SB, 44, 106, bits, IAC, SE))
+
+
+async def test_what_comes_around_an_error_of_the_line_is_broken_until_the_next_request() -> None:
+    server = Server()
+    async with serving(server.serve) as port:
+        transport = transport_to(port)
+        await transport.open()
+        assert not transport.guards_parity  # the server may tell, or not
+        transport.discard_input()
+        assert server.writer is not None
+        server.writer.write(b"\x68\x03\x03")
+        server.writer.write(line_state(0x60))  # what was sent is out: no error
+        await asyncio.sleep(0.05)
+        assert transport.discard_input() == Received(b"\x68\x03\x03")
+        server.writer.write(b"\x68\x08")
+        await asyncio.sleep(0.05)
+        server.writer.write(line_state(0x04))
+        server.writer.write(b"\x05")
+        await asyncio.sleep(0.05)
+        assert transport.discard_input() == Received(b"\x68\x08\x05", (0, 1, 2))
+        server.writer.write(b"\x72")
+        assert await transport.read() == Received(b"\x72", (0,))
+        await transport.write(b"\xe5")  # which it echoes
+        assert await transport.read() == Received(b"\xe5")
+        await transport.close()
+
+
+async def test_bytes_wait_in_the_kernel_for_who_does_not_want_them_yet() -> None:
+    server = Server()
+    async with serving(server.serve) as port:
+        transport = transport_to(port)
+        await transport.open()
+        loop = asyncio.get_running_loop()
+        await transport.write(b"\x68\xff\xff")
+        began = loop.time()
+        assert await transport.read(not_before=began + 0.05) == Received(b"\x68\xff\xff")
+        assert loop.time() - began >= 0.05
+        assert transport.round_trip is not None
         await transport.close()
 
 
@@ -154,14 +254,14 @@ def test_commands_may_be_split_anywhere(size: int) -> None:
         b"\x68\xff\xff\x13"
         + bytes((IAC, SB, 44, 101, 0, 0, 9, 96, IAC, SE))
         + b"\x10"
-        + bytes((IAC, SB, 44, 106, IAC, IAC, IAC, SE, IAC, 241))
+        + bytes((IAC, SB, 44, 107, IAC, IAC, IAC, SE, IAC, 241))
         + b"\x16"
     )
     payload = b"".join(
         telnet.receive(stream[start : start + size]) for start in range(0, len(stream), size)
     )
     assert payload == b"\x68\xff\x13\x10\x16"
-    assert telnet.settings == {1: b"\x00\x00\x09\x60", 6: b"\xff"}
+    assert telnet.settings == {1: b"\x00\x00\x09\x60", 7: b"\xff"}
 
 
 def test_a_command_without_an_end_fills_no_memory() -> None:

@@ -7,6 +7,7 @@ import contextlib
 import errno
 import os
 import pty
+import select
 import termios
 import threading
 import time
@@ -19,7 +20,13 @@ from typing import Any
 import pytest
 import serial
 
-from bridge.transport.base import TransportLostError, TransportOpenError
+from bridge.transport.base import (
+    Line,
+    Received,
+    TransportLineError,
+    TransportLostError,
+    TransportOpenError,
+)
 from bridge.transport.serial import SerialTransport
 
 
@@ -56,7 +63,7 @@ async def test_bytes_go_out_and_come_in(terminal: Terminal) -> None:
     await transport.write(bytes.fromhex("10 7B 05 80 16"))
     assert os.read(terminal.controller, 100) == bytes.fromhex("10 7B 05 80 16")
     os.write(terminal.controller, b"\xe5")
-    assert await transport.read() == b"\xe5"
+    assert await transport.read() == Received(b"\xe5")
     await transport.close()
 
 
@@ -69,9 +76,162 @@ async def test_every_byte_passes_as_it_is(terminal: Terminal) -> None:
     os.write(terminal.controller, everything)
     received = b""
     while len(received) < 256:
-        received += await transport.read()
+        received += (await transport.read()).data
     assert received == everything
     await transport.close()
+
+
+@pytest.mark.parametrize("size", [1, 2, 5, 256])
+async def test_the_marks_of_the_kernel_are_taken_out_however_the_bytes_come(
+    terminal: Terminal, size: int
+) -> None:
+    stream = b"\xff\xff\xff\x00\x13\xff\x00\xff\xfe" * 7
+    transport = transport_on(terminal)
+    await transport.open()
+    received = b""
+    for start in range(0, len(stream), size):
+        os.write(terminal.controller, stream[start : start + size])
+        came = await transport.read()
+        received += came.data
+        assert came.broken == ()
+    received += transport.discard_input().data
+    assert received == stream
+    await transport.close()
+
+
+async def test_the_kernel_is_told_to_mark_errors(terminal: Terminal) -> None:
+    transport = transport_on(terminal)
+    await transport.open()
+    flags = termios.tcgetattr(terminal.port)[0]
+    wanted = termios.INPCK | termios.PARMRK
+    assert flags & wanted == wanted
+    assert not flags & (termios.IGNPAR | termios.IGNBRK | termios.BRKINT | termios.ISTRIP)
+    os.write(terminal.controller, b"\xff")
+    assert select.select([terminal.port], [], [], 1.0)[0]
+    assert os.read(terminal.port, 10) == b"\xff\xff"  # as it comes without the decoder
+    await transport.close()
+
+
+async def test_a_marked_character_is_broken(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A pseudo terminal has no parity, so what the driver of a real port writes is played.
+    transport = transport_on(terminal)
+    await transport.open()
+    lots = iter([b"\x68\x13\xff", b"\x00\x13\x68\xff\xff", b"\xff\x00\x00"])
+    monkeypatch.setattr("bridge.transport.serial.os.read", lambda descriptor, size: next(lots))
+    assert transport.discard_input() == Received(b"\x68\x13")
+    assert transport.discard_input() == Received(b"\x13\x68\xff", (0,))
+    assert transport.discard_input() == Received(b"\x00", (0,))
+    monkeypatch.undo()
+    await transport.close()
+
+
+def test_even_parity_guards_and_none_does_not() -> None:
+    assert SerialTransport("/dev/ttyUSB0").guards_parity
+    assert not SerialTransport("/dev/ttyUSB0", parity="none").guards_parity
+
+
+async def test_the_line_can_be_changed_and_is_the_bus_s_own_after_each_opening(
+    terminal: Terminal,
+) -> None:
+    transport = SerialTransport(terminal.name, baudrate=2400, parity="none")
+    await transport.open()
+    os.write(terminal.controller, b"\x01")
+    await transport.set_line(baudrate=300, parity="none")
+    assert transport.line == Line(300, "none")
+    assert termios.tcgetattr(terminal.port)[4:6] == [termios.B300, termios.B300]
+    assert await transport.read() == Received(b"\x01")
+    os.write(terminal.controller, b"\xff")
+    assert await transport.read() == Received(b"\xff")  # the marks are still there
+    await transport.open()
+    assert transport.line == Line(2400, "none")
+    assert termios.tcgetattr(terminal.port)[4:6] == [termios.B2400, termios.B2400]
+    await transport.close()
+
+
+async def test_a_line_that_the_port_cannot_have_is_refused_and_nothing_has_changed(
+    terminal: Terminal,
+) -> None:
+    transport = transport_on(terminal)
+    await transport.open()
+    for _ in range(2):
+        with pytest.raises(TransportLineError, match="the port refuses even parity") as caught:
+            await transport.set_line(baudrate=9600, parity="even")
+        assert "write `parity: none`" in caught.value.remedy
+    with pytest.raises(TransportLineError, match="the port cannot do 1234 baud"):
+        await transport.set_line(baudrate=1234, parity="none")
+    assert transport.line == Line(2400, "none")
+    assert termios.tcgetattr(terminal.port)[4:6] == [termios.B2400, termios.B2400]
+    await transport.close()
+    with pytest.raises(TransportLostError):
+        await transport.set_line(baudrate=9600, parity="none")
+
+
+async def test_a_change_of_the_line_that_is_cancelled_comes_before_the_one_back(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = termios.tcsetattr
+
+    def slowly(descriptor: int, when: int, attributes: list[Any]) -> None:
+        time.sleep(0.05)
+        real(descriptor, when, attributes)
+
+    transport = transport_on(terminal)
+    await transport.open()
+    monkeypatch.setattr("bridge.transport.serial.termios.tcsetattr", slowly)
+    changing = asyncio.ensure_future(transport.set_line(baudrate=300, parity="none"))
+    await asyncio.sleep(0.01)
+    changing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await changing
+    await transport.set_line(baudrate=2400, parity="none")
+    assert termios.tcgetattr(terminal.port)[4:6] == [termios.B2400, termios.B2400]
+    await transport.close()
+
+
+async def test_a_port_that_is_unplugged_while_its_line_is_changed_is_lost(
+    terminal: Terminal,
+) -> None:
+    transport = transport_on(terminal)
+    await transport.open()
+    terminal.unplug()
+    with pytest.raises(TransportLostError, match="the port is gone"):
+        await transport.set_line(baudrate=300, parity="none")
+
+
+async def test_bytes_wait_in_the_kernel_for_who_does_not_want_them_yet(terminal: Terminal) -> None:
+    transport = transport_on(terminal)
+    await transport.open()
+    loop = asyncio.get_running_loop()
+    for number in range(5):
+        loop.call_later(0.01 * number, os.write, terminal.controller, bytes((number,)))
+    began = loop.time()
+    assert await transport.read(not_before=began + 0.1) == Received(bytes(range(5)))
+    assert 0.1 <= loop.time() - began < 0.2
+    loop.call_later(0.02, os.write, terminal.controller, b"\xe5")
+    assert await transport.read(not_before=loop.time() + 0.01) == Received(b"\xe5")
+    await transport.close()
+
+
+async def test_a_rest_that_is_cancelled_loses_nothing(terminal: Terminal) -> None:
+    transport = transport_on(terminal)
+    await transport.open()
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.02):
+            await transport.read(not_before=asyncio.get_running_loop().time() + 60.0)
+    os.write(terminal.controller, b"\xe5")
+    assert await transport.read() == Received(b"\xe5")
+    await transport.close()
+
+
+async def test_a_port_unplugged_during_a_rest_is_noticed_at_its_end(terminal: Terminal) -> None:
+    transport = transport_on(terminal)
+    await transport.open()
+    loop = asyncio.get_running_loop()
+    loop.call_later(0.02, terminal.unplug)
+    with pytest.raises(TransportLostError, match="the port is gone"):
+        await transport.read(not_before=loop.time() + 0.05)
 
 
 async def test_the_speed_is_set(terminal: Terminal) -> None:
@@ -85,8 +245,8 @@ async def test_what_came_unasked_can_be_discarded(terminal: Terminal) -> None:
     transport = transport_on(terminal)
     await transport.open()
     os.write(terminal.controller, b"\x00\x00")
-    assert transport.discard_input() == b"\x00\x00"
-    assert transport.discard_input() == b""
+    assert transport.discard_input() == Received(b"\x00\x00")
+    assert transport.discard_input() == Received(b"")
     await transport.close()
 
 
@@ -95,7 +255,7 @@ async def test_what_came_before_the_port_was_opened_is_forgotten(terminal: Termi
     transport = transport_on(terminal)
     await transport.open()
     os.write(terminal.controller, b"\xe5")
-    assert await transport.read() == b"\xe5"
+    assert await transport.read() == Received(b"\xe5")
     await transport.close()
 
 
@@ -156,7 +316,7 @@ async def test_a_port_can_be_opened_again(terminal: Terminal) -> None:
     for _ in range(2):
         await transport.open()
         os.write(terminal.controller, b"\xe5")
-        assert await transport.read() == b"\xe5"
+        assert await transport.read() == Received(b"\xe5")
         await transport.close()
         with pytest.raises(TransportLostError, match="the port is closed"):
             await transport.read()

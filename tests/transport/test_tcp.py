@@ -6,6 +6,7 @@ import asyncio
 import errno
 import os
 import socket
+import struct
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -14,7 +15,13 @@ from typing import Any
 
 import pytest
 
-from bridge.transport.base import TransportLostError, TransportOpenError
+from bridge.transport.base import (
+    Line,
+    Received,
+    TransportLineError,
+    TransportLostError,
+    TransportOpenError,
+)
 from bridge.transport.tcp import TcpTransport
 
 
@@ -61,7 +68,7 @@ async def test_bytes_go_out_and_come_in() -> None:
         await transport.open()
         await transport.write(bytes.fromhex("10 7B 05 80 16"))
         (await gateway.writer()).write(b"\xe5")
-        assert await transport.read() == b"\xe5"
+        assert await transport.read() == Received(b"\xe5")
         assert gateway.received == bytes.fromhex("10 7B 05 80 16")
         await transport.close()
 
@@ -86,8 +93,117 @@ async def test_what_came_unasked_can_be_discarded() -> None:
         await transport.open()
         (await gateway.writer()).write(b"\x00\x00")
         await asyncio.sleep(0.05)
-        assert transport.discard_input() == b"\x00\x00"
-        assert transport.discard_input() == b""
+        assert transport.discard_input() == Received(b"\x00\x00")
+        assert transport.discard_input() == Received(b"")
+        await transport.close()
+
+
+async def test_what_the_loop_has_not_seen_yet_can_be_discarded_too() -> None:
+    async with peer() as gateway:
+        transport = transport_to(gateway.port)
+        await transport.open()
+        (await gateway.writer()).write(b"\x00\x00")
+        time.sleep(0.02)  # noqa: ASYNC251 - the loop sees nothing meanwhile
+        assert transport.discard_input() == Received(b"\x00\x00")
+        await transport.close()
+
+
+async def test_bytes_wait_in_the_kernel_for_who_does_not_want_them_yet() -> None:
+    async with peer() as gateway:
+        transport = transport_to(gateway.port)
+        await transport.open()
+        writer = await gateway.writer()
+        loop = asyncio.get_running_loop()
+        for number in range(5):
+            loop.call_later(0.01 * number, writer.write, bytes((number,)))
+        began = loop.time()
+        assert await transport.read(not_before=began + 0.1) == Received(bytes(range(5)))
+        assert 0.1 <= loop.time() - began < 0.2
+        loop.call_later(0.02, writer.write, b"\xe5")
+        assert await transport.read(not_before=loop.time() + 0.01) == Received(b"\xe5")
+        await transport.close()
+
+
+async def test_what_waits_already_is_given_at_once() -> None:
+    async with peer() as gateway:
+        transport = transport_to(gateway.port)
+        await transport.open()
+        (await gateway.writer()).write(b"\xe5")
+        await asyncio.sleep(0.02)
+        async with asyncio.timeout(1.0):
+            later = asyncio.get_running_loop().time() + 60.0
+            assert await transport.read(not_before=later) == Received(b"\xe5")
+        await transport.close()
+
+
+async def test_a_rest_that_is_cancelled_loses_nothing() -> None:
+    async with peer() as gateway:
+        transport = transport_to(gateway.port)
+        await transport.open()
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.02):
+                await transport.read(not_before=asyncio.get_running_loop().time() + 60.0)
+        (await gateway.writer()).write(b"\xe5")
+        assert await transport.read() == Received(b"\xe5")
+        await transport.close()
+
+
+@pytest.mark.parametrize("abort", [False, True])
+async def test_a_connection_lost_during_a_rest_is_noticed_at_its_end(abort: bool) -> None:
+    async with peer() as gateway:
+        transport = transport_to(gateway.port)
+        await transport.open()
+        writer = await gateway.writer()
+        loop = asyncio.get_running_loop()
+        if abort:
+            # Closed with a linger time of zero, the kernel says so with RST.
+            linger = struct.pack("ii", 1, 0)
+            sock = writer.get_extra_info("socket")
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        writer.write(b"\x68")
+        loop.call_later(0.02, writer.transport.abort if abort else writer.close)
+        async with asyncio.timeout(1.0):
+            assert await transport.read(not_before=loop.time() + 0.05) == Received(b"\x68")
+            with pytest.raises(TransportLostError, match="broke" if abort else "has closed"):
+                await transport.read(not_before=loop.time() + 0.05)
+        await transport.close()
+
+
+async def test_closing_during_a_rest_is_noticed_at_its_end() -> None:
+    async with peer() as gateway:
+        transport = transport_to(gateway.port)
+        await transport.open()
+        loop = asyncio.get_running_loop()
+        reading = asyncio.ensure_future(transport.read(not_before=loop.time() + 0.05))
+        await asyncio.sleep(0)
+        await transport.close()
+        with pytest.raises(TransportLostError, match="the port is closed"):
+            await reading
+
+
+async def test_the_kernel_tells_the_round_trip() -> None:
+    async with peer() as gateway:
+        transport = transport_to(gateway.port)
+        assert transport.round_trip is None
+        await transport.open()
+        assert transport.round_trip is not None
+        assert 0 < transport.round_trip < 0.5
+        await transport.close()
+        assert transport.round_trip is None
+
+
+async def test_a_transparent_gateway_cannot_be_switched() -> None:
+    async with peer() as gateway:
+        transport = transport_to(gateway.port)
+        await transport.open()
+        assert transport.line == Line(2400, "even")
+        assert not transport.guards_parity
+        await transport.set_line(baudrate=2400, parity="even")
+        others: list[Line] = [Line(300, "even"), Line(2400, "none")]
+        for baudrate, parity in others:
+            with pytest.raises(TransportLineError, match="cannot be switched to") as caught:
+                await transport.set_line(baudrate=baudrate, parity=parity)
+            assert "write rfc2217://" in caught.value.remedy
         await transport.close()
 
 

@@ -1,0 +1,91 @@
+"""What the files of state have in common: errors in words, damage, and reading beside a writer."""
+
+from __future__ import annotations
+
+import datetime
+import sqlite3
+from contextlib import suppress
+from pathlib import Path
+
+_RIGHTS = "give the user that runs the bridge the right to write it, and its folder"
+_OTHER = "another process is writing it: is a second bridge running with this state?"
+
+_REMEDIES = {
+    "SQLITE_READONLY": _RIGHTS,
+    "SQLITE_CANTOPEN": _RIGHTS,
+    "SQLITE_PERM": _RIGHTS,
+    "SQLITE_FULL": "make room on the disk",
+    "SQLITE_IOERR": "check the disk and its free space",
+    "SQLITE_BUSY": _OTHER,
+    "SQLITE_LOCKED": _OTHER,
+}
+
+# What says that the bytes of the file are wrong, rather than its place, its rights or its disk.
+_DAMAGE = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
+
+# A file up to this size, in bytes, is looked through when it is opened: 0.1 s on a small gateway.
+CHECKED_SIZE = 16_000_000
+
+# SQLite keeps these beside a file in WAL mode. The log goes first when they are moved: left alone
+# with a new file of the old name, it would be taken for that one's.
+BESIDE = ("-wal", "-shm", "")
+
+
+class DamagedError(sqlite3.DatabaseError):
+    """`PRAGMA quick_check` found something, or what stands in the file is none of ours."""
+
+
+def remedy(error: sqlite3.Error, otherwise: str) -> str:
+    """What to do about an error of the database, in words."""
+    code = getattr(error, "sqlite_errorname", "")
+    return next((words for start, words in _REMEDIES.items() if code.startswith(start)), otherwise)
+
+
+def is_damage(error: sqlite3.Error) -> bool:
+    """Whether the file itself is damaged; not so where rights, locks or a full disk fail it."""
+    code = getattr(error, "sqlite_errorname", None) or ""
+    return isinstance(error, DamagedError) or code.startswith(_DAMAGE)
+
+
+def quick_check(connection: sqlite3.Connection, path: Path) -> None:
+    """Look through a small file.
+
+    Raises:
+        sqlite3.DatabaseError: it is damaged; see `is_damage`.
+    """
+    if path.stat().st_size > CHECKED_SIZE:
+        return
+    (said,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    if said != "ok":
+        raise DamagedError(str(said))
+
+
+def set_aside(path: Path) -> Path:
+    """Rename a damaged file and what belongs to it; its new name.
+
+    Raises:
+        OSError: it cannot be renamed.
+    """
+    stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
+    aside = path.with_name(f"{path.name}.damaged-{stamp}")
+    number = 1
+    while any(Path(f"{aside}{end}").exists() for end in BESIDE):
+        number += 1
+        aside = path.with_name(f"{path.name}.damaged-{stamp}-{number}")
+    for end in BESIDE:
+        with suppress(FileNotFoundError):
+            Path(f"{path}{end}").rename(f"{aside}{end}")
+    return aside
+
+
+def connect_to_read(path: Path) -> sqlite3.Connection:
+    """Open a file that somebody else may be writing, with no more than the right to read it.
+
+    Raises:
+        sqlite3.Error: it cannot be opened.
+    """
+    # Without a write-ahead log nothing is left to merge, and reading needs no right to write.
+    how = "mode=ro" if Path(f"{path}-wal").exists() else "immutable=1"
+    return sqlite3.connect(
+        f"{path.absolute().as_uri()}?{how}", uri=True, isolation_level=None, timeout=5.0
+    )

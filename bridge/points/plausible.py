@@ -1,0 +1,496 @@
+"""Whether a value can be believed at once, or is asked for once more.
+
+An M-Bus frame is guarded by one byte, the sum of the others: of damaged frames one in 256 passes,
+and a value in it is wrong in a byte or more. So each point is held against what is known of it: a
+counter does not run backwards, nor faster than it ever did; a temperature lies where temperatures
+can. What does not fit is read again at once, and two or three readings decide:
+
+- a second reading that is equal: the meter says so, and it is believed;
+- a second one that fits what was believed before: the first was damaged;
+- else a third. Of three numbers the one in the middle is taken: if one of the three at most was
+  damaged, the middle one lies between the other two or is one of them, and so within what the meter
+  really said. Of other values two must be equal, or the point is in doubt until they are.
+
+On a line that shows damage every changed value goes this way, fitting or not. All here is pure:
+times are told, nothing is read and nothing is written.
+"""
+
+from __future__ import annotations
+
+import datetime
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import NamedTuple
+
+from bridge.points.nature import ANY, Nature
+from bridge.points.reading import Fault, Value
+
+HOUR = 3600.0
+DAY = 24 * HOUR
+WEEK = 7 * DAY
+
+# A counter may run so many times as fast as it ever did. It is read in intervals of some length,
+# over which its rate is a mean: the shorter the next one, the more of a peak it shows.
+FASTER = 4
+
+# So many steps of its resolution any number may move: a meter rounds, and renews in lumps.
+STEPS = 10
+
+# Of a floating-point number, which has no steps: so much of it. A REAL32 holds 24 bits.
+FRACTION = Decimal("1e-6")
+
+# Until a counter was watched for a day and a night, its greatest rate is not known. It may then
+# run as fast as if it had come to its present count within a week, which few ever did; one that
+# is fresh from the factory is asked for in vain once or twice.
+LEARNING = DAY
+FILLED_WITHIN = WEEK
+
+# Some meters renew a count once an hour only: what seems to come in one second took up to that.
+RENEWED_WITHIN = HOUR
+
+# A measured value may go beyond the range that it was seen in by half of its width; where it has
+# hardly moved yet, by a tenth of its size.
+WIDENED_BY = Decimal("0.5")
+WIDENED_AT_LEAST_BY = Decimal("0.1")
+
+# A counter overflows from within this share of the top of its digits. Fewer digits than four no
+# counter has.
+NEAR_THE_TOP = Decimal("0.9")
+FEWEST_DIGITS = 4
+_WIDTHS = frozenset({15, 16, 23, 24, 31, 32, 47, 48, 63, 64})  # bits of binary counters
+
+# So much a meter's clock may differ from the time that went by: summer time, and being set.
+CLOCK_SET_BY = HOUR + 300
+
+# Who was asked in vain so often is not what was thought: a counter that runs backwards every few
+# days, a stored value that changes more often than once a day.
+IN_VAIN = 3
+BACK_WITHIN = WEEK
+OFTEN = 20 * HOUR
+
+READINGS = 3  # as many decide
+
+
+@dataclass(slots=True)
+class Doubts:
+    """How often values of a meter were doubted, and what came of it."""
+
+    begun: int = 0
+    confirmed: int = 0  # the meter said the same again
+    refuted: int = 0  # the first reading was damaged
+    undecided: int = 0  # there was no second reading, or no two agreed
+
+
+class Said(NamedTuple):
+    """One reading: the value, and when, by the wall clock and by the monotonic one."""
+
+    value: Value
+    at: float
+    now: float
+
+
+class Weighed(NamedTuple):
+    """What became of a reading.
+
+    ``said`` is what is believed from now on, which may be an earlier reading. Else ``fault`` says
+    why none is, and None that another reading is wanted. ``refuted`` says that the first reading
+    was damaged. ``note`` is for the log.
+    """
+
+    said: Said | None = None
+    fault: Fault | None = None
+    refuted: bool = False
+    note: str = ""
+
+
+_ASKED_AGAIN = Weighed()
+
+
+class Watch:
+    """What is known of one point's value, and what of it is in doubt."""
+
+    __slots__ = (
+        "_backwards",
+        "_began",
+        "_ceiling",
+        "_changed",
+        "_floor",
+        "_greatest",
+        "_hard",
+        "_highest",
+        "_hurried",
+        "_largest_rate",
+        "_largest_value",
+        "_lowest",
+        "_nature",
+        "_out",
+        "_slack",
+        "_step",
+        "_told",
+        "_turned",
+        "_turned_back",
+        "exhausted",
+        "last",
+        "pending",
+        "read",
+    )
+
+    def __init__(self) -> None:
+        self.last: Value | None = None  # believed
+        self.read = 0.0  # when, by the monotonic clock
+        self.pending: list[Said] = []  # in doubt
+        self.exhausted = False  # three readings did not decide; the next turn's goes on
+        self._told = Nature.FREE  # by the record; what it turned out to be is below
+        self._turned: Nature | None = None
+        self._nature = Nature.FREE
+        self._hard = ANY
+        self._step: Decimal | None = None
+        self._slack = 0.0
+        self._largest_rate: float | None = None
+        self._largest_value: Decimal | None = None
+        self._out: Fault | None = None  # confirmed to be beyond the bounds
+        self.forget()
+
+    @property
+    def nature(self) -> Nature:
+        """How the value moves, as far as known by now."""
+        return self._nature
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether another reading would decide about the last one."""
+        return bool(self.pending) and not self.exhausted
+
+    def drop(self) -> None:
+        """Leave undecided what is in doubt: the next reading is held against what is believed."""
+        if self.pending:
+            self.pending = []
+            self.exhausted = False
+
+    def forget(self) -> None:
+        """Begin anew: another meter feeds the point."""
+        self.last = None
+        self.pending = []
+        self.exhausted = False
+        self._began = 0.0
+        self._changed: float | None = None
+        self._greatest: float | None = None  # rate, a second
+        self._lowest: Decimal | None = None
+        self._highest: Decimal | None = None
+        self._backwards = 0
+        self._turned_back: float | None = None
+        self._hurried = 0
+        self._turned = None
+        self._nature = self._told
+        self._out = None
+        self._floor, self._ceiling = self._hard
+
+    def bound(
+        self,
+        nature: Nature,
+        *,
+        hard: tuple[Decimal, Decimal] = ANY,
+        step: Decimal | None = None,
+        largest_rate: float | None = None,
+        largest_value: Decimal | None = None,
+    ) -> None:
+        """Say what is known of the point by its record and by the user.
+
+        Args:
+            nature: how its value moves.
+            hard: beyond these, both included, nothing is believed however often it is said.
+            step: its resolution; None for a floating-point number.
+            largest_rate: of a counter, in its unit a second.
+            largest_value: of flow or power, either way.
+        """
+        if nature is not self._told:
+            self._told, self._turned = nature, None
+        self._nature = self._turned or nature
+        self._hard = hard
+        self._step = step
+        self._largest_rate = largest_rate
+        self._largest_value = largest_value
+        self._widen()
+
+    def restore(self, value: Value, read: float, *, known_time: bool) -> None:
+        """Take what an earlier run believed.
+
+        Args:
+            value: the value.
+            read: when it was read, by this run's monotonic clock.
+            known_time: False where that is a guess, the wall clock having been set back.
+        """
+        self.last = value
+        self.read = read if known_time else read - FILLED_WITHIN
+        self._began = self.read
+        if isinstance(value, Decimal):
+            self._lowest = self._highest = value
+            self._widen()
+
+    def settles(self, value: Value, now: float, *, suspect: bool) -> bool:
+        """Whether a reading is believed at once; if so, it is noted. `weigh` it otherwise.
+
+        Args:
+            value: what was read.
+            now: when, by the monotonic clock.
+            suspect: nothing new is believed at once.
+        """
+        if self.pending or self._out is not None:
+            return False
+        if value == self.last:
+            self.read = now
+            return True
+        if suspect or not self._fits(value, now):
+            return False
+        self._believe(value, now)
+        return True
+
+    def weigh(self, said: Said, *, suspect: bool, vouched: bool = False) -> Weighed:
+        """Decide about a reading that is not believed at once, with those before it.
+
+        Args:
+            said: the reading, later than all before.
+            suspect: nothing but two equal readings, or the middle one of three, is believed.
+            vouched: a code in the telegram proves that it is what the meter said.
+        """
+        value, pending = said.value, self.pending
+        if vouched:
+            return self._decide(said)
+        if not pending:
+            side = self._beyond(value)
+            if side is not None and side is self._out:
+                return Weighed(fault=side)
+            if value == self.last or (not suspect and self._fits(value, said.now)):
+                return self._decide(said)
+            self.pending = [said]
+            return _ASKED_AGAIN
+        for place, each in enumerate(pending):
+            if each.value == value:
+                return self._decide(said, refuted=place > 0)
+        if value == self.last or (not suspect and self._fits(value, said.now)):
+            return self._decide(said, refuted=True)
+        readings = [*pending, said]
+        if len(readings) < READINGS:
+            self.pending = readings
+            return _ASKED_AGAIN
+        middle = median(readings)
+        if middle is not None:
+            first = pending[0]
+            damaged = not self._fits(first.value, first.now) and self._fits(middle.value, said.now)
+            return self._decide(middle, refuted=damaged)
+        self.pending = readings[1:]
+        self.exhausted = True
+        return Weighed(fault=Fault.DOUBTED)
+
+    def _decide(self, said: Said, *, refuted: bool = False) -> Weighed:
+        self.pending = []
+        self.exhausted = False
+        self._out = self._beyond(said.value)
+        if self._out is not None:
+            return Weighed(fault=self._out, refuted=refuted)
+        if said.value == self.last:
+            self.read = said.now
+            return Weighed(said, refuted=refuted)
+        if self._fits(said.value, said.now):
+            self._believe(said.value, said.now)
+            return Weighed(said, refuted=refuted)
+        note = self._learn(said.value, said.now)
+        return Weighed(said, refuted=refuted, note=note)
+
+    def _beyond(self, value: Value) -> Fault | None:
+        if not isinstance(value, Decimal):
+            return None
+        low, high = self._hard
+        return Fault.UNDER_RANGE if value < low else Fault.OVER_RANGE if value > high else None
+
+    def _fits(self, value: Value, now: float) -> bool:
+        """Whether a new value, which is not the last one, needs no second reading."""
+        last, nature = self.last, self._nature
+        if isinstance(value, Decimal):
+            if not self._floor <= value <= self._ceiling:
+                return False
+            if nature is not Nature.COUNTER or not isinstance(last, Decimal):
+                return last is None or nature is not Nature.STEADY
+            grown = float(value - last)
+            if grown < 0:
+                # A meter that tells it in larger steps from now on has dropped digits.
+                dropped = self._step is not None and last - value < self._step
+                return dropped or self._overflows(last, value, now)
+            return grown <= self._allowed(last, now)
+        if last is None or nature is Nature.FREE:
+            return True
+        return nature is Nature.CLOCK and _runs_on(last, value, now - self.read)
+
+    def _elapsed(self, now: float) -> float:
+        """Over how many seconds a counter may have come to what it is, at the least."""
+        elapsed = now - self.read
+        if elapsed >= RENEWED_WITHIN:
+            return elapsed
+        since = now - (self._began if self._changed is None else self._changed)
+        return since if since < RENEWED_WITHIN else RENEWED_WITHIN
+
+    def _rate(self, last: Decimal, now: float) -> float:
+        """How fast a counter may run, in its unit a second."""
+        greatest, largest = self._greatest, self._largest_rate
+        rate = 0.0 if greatest is None else FASTER * greatest
+        if greatest is None or now - self._began < LEARNING:
+            rate = max(rate, abs(float(last)) / FILLED_WITHIN) if largest is None else largest
+        return rate if largest is None or rate < largest else largest
+
+    def _allowed(self, last: Decimal, now: float) -> float:
+        return self._rate(last, now) * self._elapsed(now) + self._slack
+
+    def _overflows(self, last: Decimal, value: Decimal, now: float) -> bool:
+        """Whether a counter began anew at zero, having come to the end of its digits."""
+        step = self._step
+        if not step or last <= 0 or value < 0:
+            return False
+        count = int(last / step)
+        tops = [10 ** len(str(count))] if count >= 10 ** (FEWEST_DIGITS - 1) else []
+        if count.bit_length() in _WIDTHS:
+            tops.append(1 << count.bit_length())
+        allowed = self._allowed(last, now)
+        return any(
+            count >= NEAR_THE_TOP * top and float(top * step - last + value) <= allowed
+            for top in tops
+        )
+
+    def _believe(self, value: Value, now: float) -> None:
+        """Take a value that fits."""
+        last = self.last
+        if isinstance(value, Decimal):
+            if last is None:
+                self._began = now
+                self._lowest = self._highest = value
+                self._widen()
+            elif self._nature is Nature.COUNTER and isinstance(last, Decimal):
+                grown, elapsed = float(value - last), self._elapsed(now)
+                if elapsed > 0 and grown > elapsed * (self._greatest or 0.0):
+                    self._greatest = grown / elapsed
+            elif self._nature is Nature.MEASURED:
+                self._stretch(value)
+        if last is not None:
+            self._changed = now
+        self.last = value
+        self.read = now
+
+    def _learn(self, value: Value, now: float) -> str:
+        """Take a value that does not fit, and yet is what the meter says; what the log is told."""
+        last, note = self.last, ""
+        if isinstance(value, Decimal) and isinstance(last, Decimal):
+            if self._nature is Nature.COUNTER:
+                note = self._learn_counter(last, value, now)
+            else:
+                self._stretch(value)
+        elif isinstance(value, Decimal):
+            self._began = now
+            self._lowest = self._highest = value
+            self._widen()
+        if self._nature is Nature.STEADY:
+            hurried = self._changed is not None and now - self._changed < OFTEN
+            self._hurried = self._hurried + 1 if hurried else 0
+            if self._hurried >= IN_VAIN:
+                is_number = isinstance(value, Decimal)
+                self._turn(Nature.MEASURED if is_number else Nature.FREE)
+        self._changed = now
+        self.last = value
+        self.read = now
+        return note
+
+    def _learn_counter(self, last: Decimal, value: Decimal, now: float) -> str:
+        grown, elapsed = float(value - last), self._elapsed(now)
+        if grown > 0:
+            rate = grown / elapsed if elapsed > 0 else 0.0
+            known = self._rate(last, now)
+            # Not all of it at once: one jump, of a meter that was out of work for a while, say,
+            # must not allow every other for ever.
+            self._greatest = max(self._greatest or 0.0, min(rate, known) if known else rate)
+            if self._largest_rate is not None and rate > self._largest_rate:
+                self._largest_rate = FASTER * self._largest_rate
+            return ""
+        again = self._turned_back is not None and now - self._turned_back < BACK_WITHIN
+        self._backwards = self._backwards + 1 if again else 1
+        self._began = self._turned_back = now
+        note = (
+            f"the counter went back from {_plain(last)} to {_plain(value)}: the meter says so twice"
+        )
+        if self._backwards >= IN_VAIN:
+            self._lowest, self._highest = value, last
+            self._turn(Nature.MEASURED)
+            note += "; it does so often, and is taken for a measured value from now on"
+        return note
+
+    def _turn(self, nature: Nature) -> None:
+        self._nature = self._turned = nature
+        self._widen()
+
+    def _stretch(self, value: Decimal) -> None:
+        if self._lowest is None or value < self._lowest:
+            self._lowest = value
+        elif self._highest is None or value > self._highest:
+            self._highest = value
+        else:
+            return
+        self._widen()
+
+    def _widen(self) -> None:
+        """Work out between what a value is believed at once."""
+        low, high = self._hard
+        lowest, highest = self._lowest, self._highest
+        step = self._step
+        if step is not None:
+            self._slack = STEPS * float(step)
+        elif isinstance(self.last, Decimal):
+            self._slack = float(FRACTION * abs(self.last))
+        largest = self._largest_value
+        if largest is not None:
+            low = max(low, -largest if lowest is None else min(-largest, lowest))
+            high = min(high, largest if highest is None else max(largest, highest))
+        if self._nature is Nature.MEASURED and lowest is not None and highest is not None:
+            by = max(
+                WIDENED_BY * (highest - lowest),
+                WIDENED_AT_LEAST_BY * max(abs(lowest), abs(highest)),
+                STEPS * step if step is not None else Decimal(0),
+            )
+            low, high = max(low, lowest - by), min(high, highest + by)
+        self._floor, self._ceiling = low, high
+
+
+def median(readings: list[Said]) -> Said | None:
+    """The reading in the middle, of an odd number; None where there is no order among them."""
+    values = [each.value for each in readings]
+    if len({type(value) for value in values}) != 1 or isinstance(values[0], str | bool):
+        return None
+    try:
+        return sorted(readings, key=_value_of)[len(readings) // 2]
+    except TypeError:
+        return None  # times with and without a zone
+
+
+def _value_of(said: Said) -> Decimal | datetime.date | datetime.time:
+    assert not isinstance(said.value, str | bool)
+    return said.value
+
+
+def _plain(value: Decimal) -> str:
+    return format(value.normalize(), "f")
+
+
+def _runs_on(last: Value, value: Value, elapsed: float) -> bool:
+    """Whether a date or time went on as the time did."""
+    if isinstance(last, datetime.datetime) and isinstance(value, datetime.datetime):
+        if (last.tzinfo is None) is not (value.tzinfo is None):
+            return False
+        return abs((value - last).total_seconds() - elapsed) <= CLOCK_SET_BY
+    if isinstance(last, datetime.datetime) or isinstance(value, datetime.datetime):
+        return False
+    if isinstance(last, datetime.date) and isinstance(value, datetime.date):
+        return abs((value - last).days * DAY - elapsed) <= DAY + CLOCK_SET_BY
+    if isinstance(last, datetime.time) and isinstance(value, datetime.time):
+        off = (_seconds_of(value) - _seconds_of(last) - elapsed) % DAY
+        return min(off, DAY - off) <= CLOCK_SET_BY
+    return False
+
+
+def _seconds_of(time: datetime.time) -> float:
+    return time.hour * HOUR + time.minute * 60 + time.second

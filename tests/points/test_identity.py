@@ -1,0 +1,274 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from decimal import Decimal
+
+import pytest
+
+from bridge.mbus.address import SecondaryAddress, parse_secondary
+from bridge.mbus.frame import LongFrame
+from bridge.mbus.header import encode_header
+from bridge.mbus.telegram import Telegram, decode_telegram
+from bridge.points.ledger import Ledger
+from bridge.points.meter import MeterPlan, MeterPoints, OnExchange, PointPlan, Taken
+from bridge.points.reading import Fault, Kind, Reading
+from bridge.points.select import Selector
+from bridge.points.store import Store
+from bridge.units import Quantity
+
+HEAT = parse_secondary("12345678-KAM-1B-04")
+AT, NOW = 1_790_000_000.0, 100.0
+
+
+def answer(records: str, *, status: int = 0, configuration: int = 0) -> list[Telegram]:
+    header = encode_header(HEAT, 5, status, configuration)
+    return [decode_telegram(LongFrame(0x08, 2, 0x72, header + bytes.fromhex(records)))]
+
+
+def planned(*points: PointPlan, max_age: float = 60.0) -> MeterPlan:
+    return MeterPlan(name="heat-1", address="", max_age=max_age, points=points)
+
+
+ENERGY = PointPlan("energy", Selector(quantity=Quantity.ENERGY), Kind.NUMBER)
+FOUND = MeterPlan(name="heat-1", address="", max_age=60.0)
+
+
+class House:
+    """A meter's points over a store and a ledger of their own."""
+
+    def __init__(self, plan: MeterPlan, ledger: Ledger | None = None) -> None:
+        self.store = Store()
+        self.meter = MeterPoints(plan, self.store, ledger or Ledger(None))
+        self.meter.offer()
+
+    def reading(self, name: str) -> Reading:
+        return self.store.reading(f"heat-1.{name}")
+
+
+def messages(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [f"{record.levelname} {record.getMessage()}" for record in caplog.records]
+
+
+OTHER_HEAT = parse_secondary("87654321-KAM-1B-04")
+WATER = parse_secondary("12345678-KAM-1B-07")
+
+
+def answer_of(meter: SecondaryAddress, records: str) -> list[Telegram]:
+    data = encode_header(meter, 5) + bytes.fromhex(records)
+    return [decode_telegram(LongFrame(0x08, 2, 0x72, data))]
+
+
+def settled(plan: MeterPlan, ledger: Ledger | None = None) -> House:
+    """A house whose meter has answered twice, so that it is known who it is."""
+    house = House(plan, ledger)
+    for n in (-2, -1):
+        house.meter.answered(answer("0C 06 78 56 34 12"), AT + n, NOW + n)
+    return house
+
+
+DOUBTED = Taken([], ["heat-1.secondary-address"])
+STRANGE = answer_of(OTHER_HEAT, "0C 06 02 00 00 00")
+
+
+def test_another_identity_is_asked_once_more_at_once_and_until_then_nothing_changes() -> None:
+    house = settled(planned(ENERGY))
+    assert house.meter.answered(STRANGE, AT, NOW) == DOUBTED
+    assert house.reading("energy") == Reading(Decimal(12345678), AT - 1, None)
+    assert house.reading("answering").value is True
+    house.meter.answered(answer("0C 06 79 56 34 12"), AT + 1, NOW + 1)
+    assert house.reading("energy") == Reading(Decimal(12345679), AT + 1, None), "it was damage"
+
+
+def test_an_exchanged_meter_is_believed_when_it_answers_twice_in_a_row(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    house = settled(planned(ENERGY))
+    house.meter.answered(STRANGE, AT, NOW)
+    assert house.meter.answered(STRANGE, AT + 1, NOW + 1) == ([], [])
+    assert house.reading("energy") == Reading(Decimal(2), AT + 1, None)
+    assert house.reading("secondary-address").value == str(OTHER_HEAT)
+    assert messages(caplog) == [f"WARNING heat-1: the meter was exchanged, {OTHER_HEAT} for {HEAT}"]
+
+
+def test_another_identity_that_cannot_be_asked_again_is_a_foreign_meter_until_the_next_turn() -> (
+    None
+):
+    house = settled(planned(ENERGY))
+    house.meter.answered(STRANGE, AT, NOW)
+    house.meter.undecided(AT)
+    assert house.reading("energy") == Reading(Decimal(12345678), AT - 1, Fault.FOREIGN_METER)
+    assert house.reading("answering").value is False
+    house.meter.answered(STRANGE, AT + 60, NOW + 60)
+    assert house.reading("energy") == Reading(Decimal(2), AT + 60, None)
+
+
+def test_strangers_that_are_never_the_same_are_not_asked_without_end() -> None:
+    house = settled(planned(ENERGY))
+    doubted = [
+        house.meter.answered(
+            answer_of(parse_secondary(f"0000000{n}-KAM-1B-04"), "0C 06 02 00 00 00"), AT, NOW
+        ).doubted
+        for n in range(6)
+    ]
+    assert [len(names) for names in doubted] == [1, 0, 1, 0, 1, 0]
+    assert house.reading("energy").fault is Fault.FOREIGN_METER
+    assert house.reading("answering").value is False
+
+
+def test_a_meter_of_another_kind_never_serves_its_values_under_the_old_name(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    house = settled(planned(ENERGY))
+    for n in range(5):
+        house.meter.answered(answer_of(WATER, "0C 06 01 00 00 00"), AT + n, NOW + n)
+    assert house.reading("energy") == Reading(Decimal(12345678), AT - 1, Fault.FOREIGN_METER)
+    assert house.reading("secondary-address").value == str(HEAT)
+    assert house.reading("answering").value is False
+    (message,) = messages(caplog)
+    assert "it measures something else; start the bridge again" in message
+
+
+def test_who_answered_once_only_is_outvoted_by_who_answers_twice() -> None:
+    house = House(planned(ENERGY))
+    house.meter.answered(answer("0C 06 78 56 34 12"), AT, NOW)
+    for n in (1, 2):
+        house.meter.answered(answer_of(WATER, "0C 06 01 00 00 00"), AT + n, NOW + n)
+    assert house.reading("energy") == Reading(Decimal(1), AT + 2, None)
+
+
+def test_a_meter_that_was_exchanged_while_the_bridge_was_stopped_is_believed_when_it_comes_twice(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    ledger = Ledger(None)
+    settled(planned(ENERGY), ledger)
+    again = House(planned(ENERGY), ledger)
+    assert again.meter.identity is None
+    assert again.meter.answered(STRANGE, AT + 1, NOW + 1) == DOUBTED
+    assert again.meter.identity is None
+    again.meter.answered(STRANGE, AT + 2, NOW + 2)
+    assert again.reading("energy") == Reading(Decimal(2), AT + 2, None)
+    assert again.meter.identity == OTHER_HEAT
+    assert messages(caplog) == [
+        f"WARNING heat-1: the meter was exchanged while the bridge did not run, {OTHER_HEAT} for "
+        f"{HEAT}",
+    ]
+    caplog.clear()
+    House(planned(ENERGY), ledger).meter.answered(STRANGE, 1, 1)
+    assert messages(caplog) == []
+
+
+HELD = replace(planned(ENERGY), on_exchange=OnExchange.HOLD)
+
+
+def test_an_exchange_that_is_held_serves_nothing_and_says_what_to_do(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    house = settled(HELD)
+    doubted = [house.meter.answered(STRANGE, AT + n, NOW + n).doubted for n in range(4)]
+    assert [len(names) for names in doubted] == [1, 0, 0, 0]
+    assert house.reading("energy") == Reading(Decimal(12345678), AT - 1, Fault.FOREIGN_METER)
+    assert house.reading("answering").value is False
+    assert house.reading("secondary-address").value == str(HEAT)
+    assert house.meter.newcomer == OTHER_HEAT
+    assert messages(caplog) == [
+        f"WARNING heat-1: {OTHER_HEAT} answers in the place of {HEAT}; its values are not served: "
+        f"write secondary: {OTHER_HEAT} for this meter, or on_exchange: accept, if it was exchanged"
+    ]
+
+
+def test_an_exchange_is_held_across_restarts() -> None:
+    ledger = Ledger(None)
+    settled(HELD, ledger)
+    for _ in range(2):
+        again = House(HELD, ledger)
+        for n in range(3):
+            again.meter.answered(STRANGE, AT + n, NOW + n)
+        assert again.reading("energy") == Reading(None, None, Fault.FOREIGN_METER)
+    assert ledger.identity("heat-1") == str(HEAT)
+
+
+def test_an_exchange_that_is_accepted_is_served_from_the_next_answer_on() -> None:
+    ledger = Ledger(None)
+    house = settled(HELD, ledger)
+    assert not house.meter.accept_exchange()
+    house.meter.answered(STRANGE, AT, NOW)
+    assert not house.meter.accept_exchange(), "it may have been damage"
+    house.meter.answered(STRANGE, AT + 1, NOW + 1)
+    assert house.meter.accept_exchange()
+    assert house.meter.newcomer is None
+    assert house.meter.answered(STRANGE, AT + 2, NOW + 2) == ([], [])
+    assert house.reading("energy") == Reading(Decimal(2), AT + 2, None)
+    assert ledger.identity("heat-1") == str(OTHER_HEAT)
+
+
+def test_an_exchange_is_accepted_by_the_new_address_in_the_file() -> None:
+    ledger = Ledger(None)
+    settled(HELD, ledger)
+    again = House(replace(HELD, address=str(OTHER_HEAT)), ledger)
+    again.meter.answered(STRANGE, AT, NOW)
+    assert again.reading("energy") == Reading(Decimal(2), AT, None)
+
+
+def test_a_held_meter_that_goes_again_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    house = settled(HELD)
+    for n in range(3):
+        house.meter.answered(STRANGE, AT + n, NOW + n)
+    house.meter.answered(answer("0C 06 79 56 34 12"), AT + 9, NOW + 9)
+    assert house.reading("energy") == Reading(Decimal(12345679), AT + 9, None)
+    assert messages(caplog)[-1] == f"INFO heat-1: {HEAT} answers again"
+
+
+def test_the_header_must_name_the_meter_that_the_file_names() -> None:
+    house = House(replace(planned(ENERGY), address=str(HEAT)))
+    for n in range(4):
+        house.meter.answered(STRANGE, AT + n, NOW + n)
+    assert house.reading("energy") == Reading(None, None, Fault.FOREIGN_METER)
+    assert house.meter.identity is None
+
+
+def test_a_restart_takes_a_meter_of_another_kind_when_it_comes_twice() -> None:
+    ledger = Ledger(None)
+    first = House(planned(ENERGY), ledger)
+    for _ in range(2):
+        first.meter.answered(answer("0C 06 78 56 34 12"), AT, NOW)
+    again = House(planned(ENERGY), ledger)
+    for n in range(2):
+        again.meter.answered(answer_of(WATER, "0C 06 01 00 00 00"), AT + n, NOW + n)
+    assert again.reading("secondary-address").value == str(WATER)
+
+
+def test_a_meter_that_the_file_names_by_another_address_is_taken_at_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    ledger = Ledger(None)
+    first = House(replace(planned(ENERGY), address="12345678"), ledger)
+    for _ in range(2):
+        first.meter.answered(answer("0C 06 78 56 34 12"), AT, NOW)
+    again = House(replace(planned(ENERGY), address="87654321"), ledger)
+    again.meter.answered(answer_of(OTHER_HEAT, "0C 06 02 00 00 00"), AT, NOW)
+    assert again.reading("energy") == Reading(Decimal(2), AT, None)
+    assert messages(caplog) == []
+
+
+def test_one_damaged_answer_after_a_restart_changes_nothing() -> None:
+    ledger = Ledger(None)
+    first = House(planned(ENERGY), ledger)
+    for _ in range(2):
+        first.meter.answered(answer("0C 06 78 56 34 12"), AT, NOW)
+    again = House(planned(ENERGY), ledger)
+    again.meter.answered(answer_of(OTHER_HEAT, "0C 06 01 00 00 00"), AT, NOW)
+    again.meter.answered(answer("0C 06 79 56 34 12"), AT, NOW)
+    assert again.reading("energy") == Reading(Decimal(12345679), AT, None)
+    assert ledger.identity("heat-1") == str(HEAT)
+
+
+def test_on_a_suspect_line_even_the_first_identity_has_to_come_twice() -> None:
+    house = House(planned(ENERGY))
+    told = answer("0C 06 78 56 34 12")
+    assert house.meter.answered(STRANGE, AT, NOW, suspect=True) == DOUBTED, "it was damaged"
+    assert house.meter.answered(told, AT + 1, NOW + 1, suspect=True) == DOUBTED
+    assert house.meter.identity is None
+    house.meter.answered(told, AT + 2, NOW + 2, suspect=True)
+    assert house.meter.identity == HEAT
+    assert house.reading("secondary-address").value == str(HEAT)
