@@ -7,7 +7,9 @@ import datetime
 import io
 import time
 from collections.abc import Callable, Collection, Iterable
+from decimal import Decimal
 from enum import StrEnum
+from functools import lru_cache
 from itertools import chain, islice
 from typing import Annotated, Any
 
@@ -21,6 +23,7 @@ from bridge.cli.output import say, write
 from bridge.config.load import load
 from bridge.config.model import Site
 from bridge.config.values import choose, parse_duration
+from bridge.mbus.report import PlainDecimal
 from bridge.points.history import HISTORY_FILE, History
 from bridge.points.reading import Value
 from bridge.points.records import HistoryError, Records, Row
@@ -190,6 +193,7 @@ def _short(name: str, meter: str) -> str:
     return name.removeprefix(f"{meter}.")
 
 
+@lru_cache(maxsize=64)  # the values of an answer, which follow each other, have one time
 def _time(at: float) -> str:
     """Local time with its offset from UTC, ISO 8601: 2026-11-01T00:00:00+01:00."""
     return datetime.datetime.fromtimestamp(at).astimezone().isoformat(timespec="seconds")
@@ -200,7 +204,7 @@ def _text_of(value: Value) -> str:
         return "true" if value else "false"
     if isinstance(value, datetime.date | datetime.time):
         return value.isoformat()
-    return str(value)
+    return format(value, "f") if isinstance(value, Decimal) else value
 
 
 def _cells(row: Row) -> tuple[str, str, str, str, str]:
@@ -257,7 +261,9 @@ def _show_json(rows: Iterable[Row], _: tuple[int, int]) -> int:
 
 def _object(row: Row) -> dict[str, Any]:
     value: Any = row.value
-    if isinstance(value, datetime.date | datetime.time):
+    if isinstance(value, Decimal):
+        value = PlainDecimal(value)
+    elif isinstance(value, datetime.date | datetime.time):
         value = value.isoformat()
     return {
         "time": _time(row.at),

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bridge.cli.logs import set_up
 from bridge.cli.names import counted
+from bridge.cli.options import LogFormat, Verbose
 from bridge.cli.output import command_name, say
 from bridge.config.load import elsewhere, load_with_warnings
 from bridge.config.model import Site
@@ -49,9 +51,11 @@ def run(
             help="UDP port of the device, in place of the file's.",
         ),
     ] = None,
-    verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Log every reading, not only what changes.")
-    ] = False,
+    verbose: Verbose = False,
+    log_format: Annotated[
+        LogFormat | None,
+        typer.Option(metavar="text|json", help="How the log on stderr is written."),
+    ] = None,
 ) -> None:
     """Run the bridge until SIGTERM or Ctrl-C. SIGHUP has it read CONFIG again.
 
@@ -62,14 +66,17 @@ def run(
     """
     if demo == (config is not None):
         raise typer.BadParameter("name the site's file, or say --demo for simulated meters")
-    if verbose:
+    if log_format is not None:
+        verbose = verbose or logging.getLogger("bridge").level == logging.DEBUG
+        set_up(verbose=verbose, format=log_format)
+    elif verbose:
         logging.getLogger("bridge").setLevel(logging.DEBUG)
     if config is None:
         asyncio.run(_run_demo(address, port))
         return
     site, warnings, _ = load_with_warnings(config)
     for warning in warnings:
-        say(str(warning))
+        say(str(warning), logging.WARNING)
     site = elsewhere(site, address=address, port=port)
     asyncio.run(_serve(site, state=site.state, reload=_Reload(config, address, port)))
 

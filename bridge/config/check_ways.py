@@ -7,7 +7,7 @@ from bridge.config.model import Bus, Meter, Site
 from bridge.config.templates import names, template
 from bridge.config.tree import Source
 from bridge.config.values import CONTINUOUS, format_duration
-from bridge.config.ways import Priority, WakeUp
+from bridge.config.ways import Priority, Step, WakeUp
 
 # What most makers size the batteries of these for, in seconds between two readouts.
 _BATTERY_GAP = 900.0
@@ -34,6 +34,7 @@ def check_ways(site: Site, source: Source) -> None:
             _check_baudrate(bus, meter, here, source)
             _check_wake_up(bus, meter.wake_up, here, source)
             _check_nke(meter, here, source)
+            _check_raw(meter, here, source)
             _check_gap(bus, meter, here, source)
             _check_battery(bus, meter, here, source)
 
@@ -77,6 +78,29 @@ def _check_nke(meter: Meter, path: Path, source: Source) -> None:
                 "a meter with a secondary address is selected, and gets no SND_NKE",
                 "remove it; timeout and tries hold for the selection too",
             )
+
+
+def _check_raw(meter: Meter, path: Path, source: Source) -> None:
+    """Warn of frames in which a digit is wrong: nobody would answer them, or say why."""
+    for place, each in enumerate(meter.before):
+        content = _frame_content(each.data) if each.step is Step.RAW else None
+        if content is None or (right := sum(content) & 0xFF) == each.data[-2]:
+            continue
+        source.warn(
+            (*path, "before", place) if source.has((*path, "before")) else (*path, "model"),
+            f"{each.data.hex().upper()} is a frame with the checksum {each.data[-2]:02X}, but its "
+            f"bytes add up to {right:02X}",
+            f"correct the byte that is wrong, or end it with {right:02X}16",
+        )
+
+
+def _frame_content(data: bytes) -> bytes | None:
+    """What the checksum of a frame is about (EN 13757-2, 5.4); None where these bytes are none."""
+    if len(data) == 5 and data[0] == 0x10 and data[4] == 0x16:
+        return data[1:3]
+    if len(data) >= 9 and data[0] == data[3] == 0x68 and data[-1] == 0x16:
+        return data[4:-2] if data[1] == data[2] == len(data) - 6 else None
+    return None
 
 
 def _check_gap(bus: Bus, meter: Meter, path: Path, source: Source) -> None:

@@ -17,10 +17,10 @@ that keeps the FCB needs it only where master and meter may disagree about what 
 - not before the next readout of a meter whose only telegram came well: the other FCB asks it for
   fresh data, and the place is certain.
 
-A way can say that it always goes first, or never. Where it was needed and not sent, or nobody
-answered it, the first answer may be a repetition of a telegram that is an interval old, or older.
-It is dropped, with those that follow in its series, and the meter, whose FCB is known now, is asked
-for another.
+A way can say that it always goes first, or never. At first contact and after a fault, where it is
+not sent or nobody answers it, the first answer may be a repetition of a telegram that is an
+interval old, or older. It is dropped, with those that follow in its series, and the meter, whose
+FCB is known now, is asked for another.
 
 A secondary address is selected for each readout, which clears the FCB of 253 at both ends; but not
 again where the selection still stands and the meter is in step, with a single telegram and without
@@ -85,16 +85,22 @@ class Trouble(StrEnum):
 class Memory:
     """What is known of a meter from readout to readout. It changes with each.
 
-    ``in_step`` means that meter and master agree on the FCB, and that the first telegram comes
-    next. ``answers_nke`` is False for a meter that sends no E5 to SND_NKE, but answers REQ_UD2.
+    ``in_step`` means that meter and master agree on the FCB, and that the first telegram surely
+    comes next; ``ended_well`` that they agree on the FCB and nothing was left behind.
+    ``answers_nke`` is False for a meter that sends no E5 to SND_NKE, but answers REQ_UD2.
     ``acknowledges`` says whether it sends E5 to SND_UD; None while that is not known.
     ``formats`` are those that it has told, by which compact frames are read.
     """
 
     in_step: bool = False
+    ended_well: bool = False
     answers_nke: bool = True
     acknowledges: bool | None = None
     formats: Formats = field(default_factory=Formats)
+
+    def lose_step(self) -> None:
+        """The meter has heard frames of others, as a broadcast: which FCB it waits for is open."""
+        self.in_step = self.ended_well = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,9 +211,9 @@ class Readout:
             self._normalise(now)
         else:
             self._go_on_preparing(now)
-        self._uncertain = not memory.in_step
+        self._uncertain = not memory.ended_well
         # Until this readout has ended well, nothing is certain; also when it is broken off.
-        memory.in_step = False
+        memory.in_step = memory.ended_well = False
 
     def to_send(self) -> bytes:
         return self._link.to_send()
@@ -408,6 +414,7 @@ class Readout:
         self._go_on_preparing(now)
 
     def _complete(self, *, repeats: bool, leaves_rest: bool = False) -> End:
+        self._memory.ended_well = not leaves_rest
         self._memory.in_step = len(self._seen) == 1 and not repeats and not leaves_rest
         if not self._kept:
             some = "1 telegram" if self._count == 1 else f"{self._count} telegrams"

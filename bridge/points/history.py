@@ -369,7 +369,7 @@ class History:
                 self._fail(error)
         except OSError as error:
             with self._writing:
-                self._fail(sqlite3.OperationalError(f"{error.strerror}: {error.filename}"))
+                self._fail(sqlite3.OperationalError(str(error.strerror or error)))
         except Exception:
             # What comes next may go well, and nobody else would do it.
             log.exception("%s: an error in the bridge, looking after the history", path)
@@ -412,6 +412,7 @@ class History:
                 self._write_waiting(self._file, 1)
             else:
                 self._file.touch()
+            self._file.sync()
             self._is_over()
 
     def _make_good(self, path: Path, file: HistoryFile) -> None:

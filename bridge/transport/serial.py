@@ -43,8 +43,8 @@ _RATES = (300, 600, 1200, 2400, 4800, 9600, 19200, 38400)
 _SPEEDS = {rate: getattr(termios, f"B{rate}") for rate in _RATES}
 _IFLAG, _CFLAG, _ISPEED, _OSPEED = 0, 2, 4, 5  # where they are in what tcgetattr returns
 
-# How errors of the wire are heard. Without INPCK Linux marks breaks alone, also where there is no
-# parity but a stop bit to miss (drivers/tty/n_tty.c).
+# How errors of the wire are heard (`bridge.transport.parmrk`). INPCK also where there is no parity:
+# without it Linux marks breaks, but no character whose stop bit is wrong (drivers/tty/n_tty.c).
 _MARKING = termios.INPCK | termios.PARMRK
 _NOT_MARKING = termios.IGNPAR | termios.IGNBRK | termios.BRKINT | termios.ISTRIP
 

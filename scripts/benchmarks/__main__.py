@@ -16,10 +16,13 @@ from bridge.errors import BridgeError
 from scripts.benchmarks import decode as decoding
 from scripts.benchmarks import segment as segments
 from scripts.benchmarks import startup as startups
+from scripts.benchmarks.commands import bus_app
 from scripts.benchmarks.process import BenchError
+from scripts.benchmarks.running import default_paths as recorded_paths
 from scripts.benchmarks.variants import OWN, SHARED, default_paths
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+app.add_typer(bus_app, name="bus")
 
 
 @app.command()
@@ -38,7 +41,7 @@ def segment(
     """Recorded telegrams at true wire speed: is every record an object with the right value?"""
     result = asyncio.run(
         segments.measure(
-            segments.default_paths(telegrams),
+            recorded_paths(telegrams),
             baudrate=baudrate,
             seconds=seconds,
             pty=pty,

@@ -129,14 +129,14 @@ class Dice:
 
     def _twins(self, answer: bytes) -> Struck:
         dice = self._random
-        bit = dice.randrange(8)
         # From the C field up to the last data: what the checksum counts.
         inside = range(4, len(answer) - 2)
-        ones = [place for place in inside if answer[place] >> bit & 1]
-        zeros = [place for place in inside if not answer[place] >> bit & 1]
-        if not ones or not zeros:
-            return self._pair(answer)
-        return self._flipped(answer, [(dice.choice(ones), bit), (dice.choice(zeros), bit)])
+        for bit in dice.sample(range(8), 8):
+            ones = [place for place in inside if answer[place] >> bit & 1]
+            zeros = [place for place in inside if not answer[place] >> bit & 1]
+            if ones and zeros:
+                return self._flipped(answer, [(dice.choice(ones), bit), (dice.choice(zeros), bit)])
+        return self._pair(answer)
 
     def _burst(self, answer: bytes) -> Struck:
         dice = self._random

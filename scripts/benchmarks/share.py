@@ -50,7 +50,11 @@ class Row(NamedTuple):
 
 
 async def measure(
-    paths: Sequence[Path], *, seconds: float, baudrates: Sequence[int] = BAUDRATES
+    paths: Sequence[Path],
+    *,
+    seconds: float,
+    baudrates: Sequence[int] = BAUDRATES,
+    ways: Sequence[Way] = WAYS,
 ) -> list[Row]:
     """Each way at each baud rate for so many seconds.
 
@@ -59,7 +63,7 @@ async def measure(
     """
     rows: list[Row] = []
     for baudrate in baudrates:
-        for way in WAYS:
+        for way in ways:
             result = await segment.measure(
                 paths,
                 baudrate=baudrate,

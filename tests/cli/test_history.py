@@ -99,7 +99,7 @@ def test_the_last_reading_of_each_point(program: Program, written: Path) -> None
     assert [row.split()[1:4] for row in rows] == [
         ["heat-1", "energy", "52.120"],
         ["heat-1", "note", "a"],
-        ["main-water", "volume", "1E+1"],
+        ["main-water", "volume", "10"],
         ["old-gas", "volume", "3"],
     ]
     assert "\x1b" not in "".join(rows), "no escape reaches a terminal"
@@ -110,6 +110,7 @@ def test_json_is_one_array_of_exact_numbers(program: Program, written: Path) -> 
     rows = simplejson.loads(done.out, use_decimal=True)
     assert len(rows) == 18
     assert rows[0]["meter"] == "old-gas"
+    assert '"value": 10, "unit": "cubic-meters"' in done.out
     assert '"value": 45.120, "unit": "kilowatt-hours"' in done.out
     empty = program.run("history", "site.yaml", "-f", "json", "--from", "0s", cwd=written)
     assert simplejson.loads(empty.out) == []

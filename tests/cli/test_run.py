@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import Future
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import simplejson
@@ -119,9 +119,81 @@ buses:
 
 def test_a_hangup_does_not_end_it(running: Running) -> None:
     running.process.send_signal(signal.SIGHUP)
-    running.wait_for("SIGHUP")
+    running.wait_for("reloaded site.yaml: nothing has changed")
     assert running.process.poll() is None
+
+
+def objects_of(program: Program, running: Running) -> dict[str, Any]:
+    """What a BMS reads, by object name."""
+    said = running.wait_for(r"answers at ([\d.]+), UDP port (\d+)")
+    done = program.run("browse", f"{said[1]}:{said[2]}", "--format", "json")
+    assert done.status == 0
+    return {each["name"]: each for each in simplejson.loads(done.out)["objects"]}
+
+
+def test_a_changed_file_is_applied_on_a_hangup_and_disturbs_nothing_else(
+    program: Program, ports: Ports, tmp_path: Path
+) -> None:
+    bus = program.start("simulate", "--port", "0", "--baudrate", "38400")
+    port = ports.udp()
+    write_site(tmp_path, port=port, bus=bus.wait_for(r"tcp://[\d.]+:\d+")[0])
+    file = tmp_path / "site.yaml"
+    running = program.start("run", "site.yaml", cwd=tmp_path)
+    running.wait_for("First round complete: 1 of 1 meter")
+    before = objects_of(program, running)["water.volume"]
+
+    good = file.read_text()
+    file.write_text(good + "      gas: {adress: 3}\n")
+    running.process.send_signal(signal.SIGHUP)
+    running.wait_for("not reloaded: the configuration from before goes on")
+    assert "adress" in running.err
+
+    file.write_text(
+        good + "      gas: {address: 3, points: {volume: {quantity: volume, storage: 1}}}\n"
+    )
+    running.process.send_signal(signal.SIGHUP)
+    running.wait_for("reloaded site.yaml: meter gas added; bus cellar changed")
+    deadline = time.monotonic() + 20.0
+    while (now := objects_of(program, running))["gas.volume"]["status_flags"]["fault"]:
+        assert time.monotonic() < deadline, now
+        time.sleep(0.2)
+    for key in ("object", "status_flags", "units"):
+        assert now["water.volume"][key] == before[key]
+
+    file.write_text(good.replace("water:", "main-water:"))
+    running.process.send_signal(signal.SIGHUP)
+    running.wait_for("meter water removed; meter gas removed; meter main-water added")
+    names = set(objects_of(program, running))
+    assert "main-water.volume" in names
+    assert not {name for name in names if name.startswith(("water.", "gas."))}
     assert running.end().status == 0
+
+
+def test_after_a_sudden_end_the_last_values_are_served_with_their_age(
+    program: Program, ports: Ports, tmp_path: Path
+) -> None:
+    bus = program.start("simulate", "--port", "0", "--baudrate", "38400")
+    write_site(tmp_path, port=ports.udp(), bus=bus.wait_for(r"tcp://[\d.]+:\d+")[0])
+    file = tmp_path / "site.yaml"
+    # It is read once, and not again before the end of this test.
+    file.write_text(file.read_text().replace("{address: 1,", "{address: 1, min_gap: 1h, every: 1h,"))
+    first = program.start("run", "site.yaml", cwd=tmp_path)
+    first.wait_for("First round complete: 1 of 1 meter")
+    before = objects_of(program, first)
+    first.process.kill()
+    first.process.wait()
+
+    second = program.start("run", "site.yaml", cwd=tmp_path)
+    second.wait_for("connected to tcp://")
+    after = objects_of(program, second)
+    for name in ("water.volume", "water.last-read"):
+        assert after[name]["value"] == before[name]["value"]
+        assert after[name]["object"] == before[name]["object"]
+        assert after[name]["status_flags"]["fault"] is False
+    assert second.end().status == 0
+    history = program.run("history", "site.yaml", "--format", "csv", cwd=tmp_path)
+    assert history.status == 0
+    assert ",water,volume," in history.out
 
 
 @pytest.fixture(scope="module")

@@ -406,6 +406,24 @@ def test_a_meter_that_is_selected_gets_no_snd_nke(key: str) -> None:
     assert warnings_of(site(f"m: {{address: 1, {key}}}")) == []
 
 
+@pytest.mark.parametrize(
+    ("raw", "doubtful"),
+    [
+        ("10 7B 01 7C 16", False),
+        ("10 7B 02 7C 16", True),
+        ("68 03 03 68 53 01 50 A4 16", False),
+        ("68 03 03 68 53 01 50 A5 16", True),
+        ("00 00 00", False),
+        ("68 04 03 68 53 01 50 A5 16", False),
+    ],
+)
+def test_a_frame_that_nobody_can_answer_is_doubtful(raw: str, doubtful: bool) -> None:
+    found = warnings_of(site(f"m: {{address: 1, before: [application-reset, 'raw {raw}']}}"))
+    assert [key for _, key, _ in found] == (["meters.m.before[1]"] if doubtful else [])
+    if doubtful:
+        assert "is a frame with the checksum" in found[0][2]
+
+
 def test_a_priority_that_all_have_is_none() -> None:
     high = "{address: %d, priority: high}"
     both = site(f"m: {high % 1}", f"n: {high % 2}")

@@ -145,12 +145,13 @@ def test_after_a_fault_snd_nke_comes_first() -> None:
 
 
 def test_a_readout_that_was_broken_off_is_a_fault_too() -> None:
-    memory = Memory(in_step=True)
+    memory = Memory(in_step=True, ended_well=True)
     link = Link(Timing())
     readout = Readout(link, 8, decode_telegram, memory=memory)
     readout.start(0.0)
     link.abandon(0.1)
     assert not memory.in_step
+    assert not memory.ended_well
 
 
 def test_a_lost_second_telegram_is_asked_for_with_the_same_fcb() -> None:

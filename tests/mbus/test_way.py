@@ -320,6 +320,14 @@ def test_snd_nke_is_sent_first_always_or_never_where_the_way_says_so(nke: Nke, f
     assert sum(map(is_nke, segment.sent)) == frames
 
 
+def test_without_snd_nke_nothing_is_fetched_twice_from_a_meter_that_answers() -> None:
+    segment = Segment(meter(telegrams=2))
+    for requests in (4, 2, 2):  # at first contact nobody knows whether it is a repetition
+        segment.sent.clear()
+        assert pages(segment.read(1, Way(nke=Nke.NEVER))) == ["1", "2"]
+        assert len(segment.sent) == requests
+
+
 # Secondary addresses
 
 
@@ -647,6 +655,15 @@ def test_a_meter_behind_a_dead_one_is_read_at_the_cost_of_a_try() -> None:
     # Where the number tells them apart, nothing is lost.
     failed(segment.read(parse_secondary("11111111")))
     assert complete(segment.read(parse_secondary("22222222"))).effort.tries == 2
+
+
+def test_a_memory_that_lost_its_step_begins_with_snd_nke() -> None:
+    segment = Segment(meter())
+    complete(segment.read(1))
+    segment.memories[1, None].lose_step()
+    segment.sent.clear()
+    complete(segment.read(1))
+    assert is_nke(segment.sent[0])
 
 
 def test_nobody_answers_a_broadcast() -> None:

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from bridge.mbus.address import SecondaryAddress, parse_secondary
 from bridge.mbus.frame import LongFrame
 from bridge.mbus.header import encode_header
+from bridge.mbus.security import Security
 from bridge.mbus.telegram import Telegram, decode_telegram
 from bridge.points.ledger import Ledger
 from bridge.points.meter import MeterPlan, MeterPoints, PointPlan
@@ -649,7 +650,7 @@ def test_a_doubted_value_grows_old_while_others_are_fresh() -> None:
     ],
 )
 def test_what_is_beyond_what_the_user_allows_is_in_fault_once_it_is_confirmed(
-    limits: dict[str, Decimal], fault: Fault
+    limits: dict[str, Any], fault: Fault
 ) -> None:
     house = House(planned(replace(ENERGY, **limits)))
     assert house.meter.answered(energy(3000), AT, NOW).doubted
@@ -835,7 +836,7 @@ def test_no_value_reaches_the_store_that_the_meter_did_not_say(
     draw = data.draw
     truth = Truth(draw(st.integers(0, 10**6)), 500, draw(st.integers(0, 9000)), 200)
     said: list[Truth] = []
-    before: dict[str, Reading] = {}
+    before: dict[str, tuple[object, int]] = {}  # and how often the meter had answered by then
     since_damage, now = 2, 0.0
     for _ in range(draw(st.integers(1, 8))):
         now += 60
@@ -868,9 +869,35 @@ def test_no_value_reaches_the_store_that_the_meter_did_not_say(
             if name == "secondary-address":
                 assert reading.value in (None, str(HEAT))
                 continue
-            if reading.value is None or reading == before.get(name):
+            known, since = before.get(name, (None, 0))
+            if reading.value is None or (reading.value, reading.read_at) == known:
                 continue
-            before[name] = reading
-            values = [each.value(name) for each in said[-8:]]
+            before[name] = (reading.value, reading.read_at), len(said) - 1
+            values = [each.value(name) for each in said[since:]]
             assert isinstance(reading.value, Decimal)
             assert min(values) <= reading.value <= max(values)
+
+
+@pytest.mark.parametrize(
+    ("changes", "doubted"),
+    [
+        ({"security": Security.DECRYPTED, "message_counter": 7}, []),
+        (
+            {
+                "security": Security.DECRYPTED,
+                "message_counter": 7,
+                "notes": ("authentication code not checked",),
+            },
+            ["heat-1.energy"],
+        ),
+        ({"security": Security.DECRYPTED}, ["heat-1.energy"]),
+    ],
+)
+def test_what_an_authentication_code_proves_needs_no_second_reading(
+    changes: dict[str, Any], doubted: list[str]
+) -> None:
+    house = known_house()
+    (telegram,) = energy(900)
+    taken = house.meter.answered([telegram._replace(**changes)], AT + 900, NOW + 900, suspect=True)
+    assert taken.doubted == doubted
+    assert house.reading("energy").value == (1000 if doubted else 900)

@@ -138,6 +138,7 @@ async def test_the_line_can_be_changed_and_is_the_bus_s_own_after_each_opening(
     transport = SerialTransport(terminal.name, baudrate=2400, parity="none")
     await transport.open()
     os.write(terminal.controller, b"\x01")
+    await transport.write(b"\x10")  # which nobody takes
     await transport.set_line(baudrate=300, parity="none")
     assert transport.line == Line(300, "none")
     assert termios.tcgetattr(terminal.port)[4:6] == [termios.B300, termios.B300]
