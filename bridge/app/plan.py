@@ -45,7 +45,7 @@ def way_of(bus: Bus, meter: Meter) -> Way:
     """How a meter is read, where that is not as the standard has it."""
     return Way(
         nke=Nke(meter.nke.value),
-        pause_after_nke=meter.pause_after_nke,
+        pause=meter.pause,
         before=tuple(_preparation(each) for each in meter.before),
         telegrams=None if meter.telegrams == "all" else frozenset(meter.telegrams),
         fabrication=meter.fabrication,

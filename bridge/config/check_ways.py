@@ -71,13 +71,12 @@ def _check_wake_up(bus: Bus, wake_up: object, path: Path, source: Source) -> Non
 
 
 def _check_nke(meter: Meter, path: Path, source: Source) -> None:
-    for key in ("nke", "pause_after_nke"):
-        if meter.secondary is not None and getattr(meter, key) and source.has((*path, key)):
-            source.warn(
-                (*path, key),
-                "a meter with a secondary address is selected, and gets no SND_NKE",
-                "remove it; timeout and tries hold for the selection too",
-            )
+    if meter.secondary is not None and source.has((*path, "nke")):
+        source.warn(
+            (*path, "nke"),
+            "a meter with a secondary address is selected, and gets no SND_NKE",
+            "remove it; timeout, tries and pause hold for the selection too",
+        )
 
 
 def _check_raw(meter: Meter, path: Path, source: Source) -> None:

@@ -10,7 +10,7 @@ from bridge.config.values import format_duration, format_size
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _DURATION_KEYS = frozenset(
-    {"every", "timeout", "latency", "max_age", "min_gap", "pause_after_nke", "for", "pause", "keep"}
+    {"every", "timeout", "latency", "max_age", "min_gap", "for", "pause", "keep"}
 )
 
 

@@ -25,10 +25,11 @@ def ask_time(bus: Bus, meter: Meter) -> float:
     if meter.secondary is not None:
         characters += _SELECTION + (_FABRICATION if meter.fabrication is not None else 0)
         turns += 1
+        pause += meter.pause
     elif meter.nke is Nke.ALWAYS:
         characters += _REQUEST + _E5
         turns += 1
-        pause += meter.pause_after_nke
+        pause += meter.pause
     for each in meter.before:
         characters += len(each.data) + (0 if each.step is Step.RAW else _USER_DATA)
         turns += 1

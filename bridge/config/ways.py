@@ -333,8 +333,9 @@ class Ways(Model):
         description="When SND_NKE goes before a readout by primary address: auto (at first "
         "contact, after a fault, and where a meter has several telegrams), always or never.",
     )
-    pause_after_nke: Pause = Field(
-        default=0.0, description="How long the meter is left alone after SND_NKE, up to 10s."
+    pause: Pause = Field(
+        default=0.0,
+        description="How long the meter is left alone after SND_NKE or its selection, up to 10s.",
     )
     before: Before = Field(
         default=(),
@@ -363,9 +364,10 @@ class Ways(Model):
     )
 
     def contradictions(self) -> Iterator[Contradiction]:
-        if self.nke is Nke.NEVER and self.pause_after_nke:
+        # A meter that is selected has its pause after that.
+        if self.nke is Nke.NEVER and self.pause and getattr(self, "secondary", None) is None:
             yield Contradiction(
-                ("pause_after_nke", "nke"),
+                ("pause", "nke"),
                 "a pause after SND_NKE, which is never sent",
                 "remove it, or write nke: always",
             )

@@ -318,7 +318,7 @@ class Readout:
             self._fcb_cleared = True
             if self._selection is None:
                 self._memory.answers_nke = True
-                self._pause(now)
+            self._pause(now)
         elif self._selection is not None:
             return self._unanswered(outcome)
         elif isinstance(outcome, Silent):
@@ -336,8 +336,8 @@ class Readout:
         return None
 
     def _pause(self, now: float) -> None:
-        if self._way.pause_after_nke:
-            self._link.rest(now + self._way.pause_after_nke)
+        if self._way.pause:
+            self._link.rest(now + self._way.pause)
 
     def _after_preparation(self, outcome: Outcome, now: float) -> None:
         if isinstance(self._way.before[self._prepared - 1], UserData):

@@ -73,8 +73,8 @@ class Way:
 
     Args:
         nke: when SND_NKE is sent first.
-        pause_after_nke: seconds of idle line after its E5; after the time for it where the meter
-            is known to send none.
+        pause: seconds of idle line after the E5 to SND_NKE or to the selection; after the time
+            for it where the meter is known to send none to SND_NKE.
         before: what is sent, in order, after SND_NKE or the selection and before the first
             REQ_UD2 of each readout.
         telegrams: which telegrams of the answer to keep, counted from 1; None for all. Nothing
@@ -87,11 +87,11 @@ class Way:
         timeout: seconds to the first byte of its answer, where it is not the bus's; it stretches
             the standard's time and never shortens it.
         tries: how often to ask, where it is not the bus's number.
-        wake_up: what goes before everything else, where the meter was not read just now.
+        wake_up: what goes before everything else in each readout.
     """
 
     nke: Nke = Nke.AUTO
-    pause_after_nke: float = 0.0
+    pause: float = 0.0
     before: tuple[Preparation, ...] = ()
     telegrams: frozenset[int] | None = None
     maximum: int = MAXIMUM_TELEGRAMS

@@ -21,18 +21,20 @@ from bridge.mbus.record import DataRecord, RecordHeader
 from bridge.mbus.security import Security
 from bridge.mbus.telegram import Telegram
 from bridge.mbus.vif import EXACT
-from bridge.points.explain import METER, Doubt, explain
+from bridge.points.explain import METER
 from bridge.points.fed import Fed, read, source_of
 from bridge.points.found import plan_to_json, remembered, settled_of
 from bridge.points.identity import MeterIdentity, Whose
-from bridge.points.known import Known, bytes_of, from_json, imagine, known_records, to_json
+from bridge.points.known import Known, known_records
 from bridge.points.ledger import Feed, Ledger, LedgerError
+from bridge.points.outlook import Outlook, expect
 from bridge.points.plan import MeterPlan, OnExchange, PointPlan
 from bridge.points.plausible import Doubts, Said
 from bridge.points.reading import Fault, Kind, Point, Reading, Value
 from bridge.points.select import Settled, claimed_by, find
+from bridge.points.sent import Sent
 from bridge.points.store import Store
-from bridge.points.told import TO_BE_CONFIGURED, Told, for_found, misfit, undecoded_of
+from bridge.points.told import TO_BE_CONFIGURED, Told, undecoded_of
 from bridge.units import NO_UNITS, Quantity, Unit, convertible, default_unit, usual_unit
 
 __all__ = ["MeterPlan", "MeterPoints", "OnExchange", "Outlook", "PointPlan", "Taken", "unit_of"]
@@ -44,23 +46,10 @@ ANSWERING = "answering"
 LAST_READ = "last-read"
 SECONDARY_ADDRESS = "secondary-address"
 
-# Which records a meter sends goes to the disk so often and then once an hour: some change by turns.
-_SENT_BURST = 10
-_SENT_EVERY = 3600.0  # seconds
-_MOST_SENT = 1000  # records
-
 # It was the meter that answered, though with nothing that can be used.
 _ANSWERED = frozenset({Fault.REFUSED, Fault.UNREADABLE})
 # Nobody knows whether the meter would have answered.
 _NOT_ASKED = frozenset({Fault.NO_CONNECTION, Fault.INTERNAL})
-
-
-class Outlook(NamedTuple):
-    """What is to be expected of a point: the key of its record, as far as known, and any doubt."""
-
-    point: str
-    key: str
-    doubt: Doubt | None
 
 
 class Taken(NamedTuple):
@@ -90,9 +79,7 @@ class MeterPoints:
         self._layout: list[RecordHeader] | None = None  # of the last answer
         self._strange: list[RecordHeader] | None = None  # a layout to be confirmed
         self._open = True  # there is something that the next answer may settle or confirm
-        self._sent: str | None = None  # as the ledger has it
-        self._sent_writes = 0
-        self._sent_since: float | None = None  # by the monotonic clock
+        self._sent = Sent(plan.name, ledger)
 
     @property
     def identity(self) -> SecondaryAddress | None:
@@ -121,7 +108,7 @@ class MeterPoints:
         )
         self._add(LAST_READ, Kind.DATE_TIME, f"{about}: when it was last read", "")
         self._add(SECONDARY_ADDRESS, Kind.TEXT, f"{about}: its secondary address", plan.address)
-        self._sent = self._ledger.sent(plan.name)
+        self._sent.offer()
         self._identity.offer()
         if plan.points is None:
             for fed in remembered(self._ledger, plan.name):
@@ -391,8 +378,8 @@ class MeterPoints:
                 agreed.append(fed)
         self._keep_feeds(agreed)
         new = self._find(sent, records, places, at, now) if self.plan.points is None else []
-        self._keep_sent(sent, now, again=again)
-        self._open = self._open or any(fed.is_open for fed in self._points.values())
+        kept = self._sent.keep(sent, now, again=again)
+        self._open = self._open or not kept or any(fed.is_open for fed in self._points.values())
         self._layout = layout
         return new
 
@@ -486,26 +473,6 @@ class MeterPoints:
         for fed, settled in news:
             fed.kept = settled
 
-    def _keep_sent(self, sent: Sequence[Known], now: float, *, again: bool) -> None:
-        """Write to the ledger what the meter sends, where that has changed and stays so."""
-        text = to_json(sent[:_MOST_SENT])
-        if text == self._sent:
-            return
-        if self._sent_since is None:
-            self._sent_since = now
-        budget = _SENT_BURST + (now - self._sent_since) / _SENT_EVERY
-        if not again or self._sent_writes >= budget:
-            self._open = True
-            return
-        try:
-            self._ledger.keep_sent(self.plan.name, text)
-        except LedgerError as error:
-            log.error("%s: %s", self.plan.name, error)
-            self._open = True
-            return
-        self._sent = text
-        self._sent_writes += 1
-
     def outlook(self, sent: Sequence[Known] | None = None, *, meter: str = METER) -> list[Outlook]:
         """What is to be expected of each point, without asking the meter; call it after `offer`.
 
@@ -515,7 +482,7 @@ class MeterPoints:
         """
         if sent is None:
             sent = self.known
-        return [self._expect(fed, sent, meter) for fed in self._points.values()]
+        return [expect(fed, sent, meter) for fed in self._points.values()]
 
     def faults(self) -> Iterator[Fault]:
         """Why its values are in fault, once for each that is."""
@@ -527,29 +494,7 @@ class MeterPoints:
     @property
     def known(self) -> list[Known] | None:
         """The records that the meter sends, as the ledger has them; None where it has none."""
-        if self._sent is None:
-            return None
-        try:
-            return from_json(self._sent)
-        except (KeyError, ValueError, TypeError):
-            return None  # another version wrote it; the meter's next answer replaces it
-
-    def _expect(self, fed: Fed, sent: Sequence[Known] | None, meter: str) -> Outlook:
-        name, selector = fed.plan.name, fed.plan.selector
-        if sent is None and selector.key is not None:
-            record = imagine(bytes_of(selector.key))
-            known = None if record is None else Known.of(record, selector.key)
-            doubt = None if known is None else misfit(fed.plan, known, ())
-            return Outlook(name, selector.key, doubt)
-        if sent is None:
-            return Outlook(name, fed.settled.key if fed.settled else "", None)
-        now = fed.outcome(sent)
-        if isinstance(now, Fault):
-            return Outlook(
-                name, "", for_found(fed, explain(now, selector, fed.settled, sent, meter=meter))
-            )
-        known = next(known for known in sent if known.key == now.key)
-        return Outlook(name, now.key, misfit(fed.plan, known, sent))
+        return self._sent.known
 
     def _offer_point(self, fed: Fed, at: float, now: float) -> None:
         point = fed.plan

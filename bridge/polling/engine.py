@@ -445,7 +445,7 @@ class Segment:
             await broadcast(self._transport, self._link, CI_DATA_SEND, billing.freeze)
             # A meter with one FCB for all addresses could take the next request for a repetition.
             for memory in self._memories.values():
-                memory.in_step = False
+                memory.lose_step()
         schedule.read_all(asyncio.get_running_loop().time())
         frozen = "" if billing.freeze is None else "frozen, "
         self._log(logging.INFO, f"billing read of {when}: {frozen}{len(self._meters)} meters due")

@@ -166,7 +166,7 @@ buses:
         timeout: 2s
         tries: 5
         nke: always
-        pause_after_nke: 500ms
+        pause: 500ms
         before: [application-reset, select 50, data 08 13, raw 107B017C16]
         wake_up: none
         telegrams: [1, 3]
@@ -204,7 +204,7 @@ def test_a_meter_is_read_in_every_way_that_was_written(tmp_path: Path) -> None:
     odd = meter_settings("odd", bus, bus.meters["odd"])
     assert odd.way == Way(
         nke=Nke.ALWAYS,
-        pause_after_nke=0.5,
+        pause=0.5,
         before=(
             UserData(0x50),
             UserData(0x50, b"\x50"),

@@ -176,7 +176,9 @@ def test_after_a_sudden_end_the_last_values_are_served_with_their_age(
     write_site(tmp_path, port=ports.udp(), bus=bus.wait_for(r"tcp://[\d.]+:\d+")[0])
     file = tmp_path / "site.yaml"
     # It is read once, and not again before the end of this test.
-    file.write_text(file.read_text().replace("{address: 1,", "{address: 1, min_gap: 1h, every: 1h,"))
+    file.write_text(
+        file.read_text().replace("{address: 1,", "{address: 1, min_gap: 1h, every: 1h,")
+    )
     first = program.start("run", "site.yaml", cwd=tmp_path)
     first.wait_for("First round complete: 1 of 1 meter")
     before = objects_of(program, first)

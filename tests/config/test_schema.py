@@ -46,7 +46,7 @@ def test_the_examples_follow_the_schema(name: str) -> None:
         "{secondary: '01234567', between: '22:00-02:00', model: itron-cyble}",
         "{address: 1, points: all, key: {file: keys/m}}",
         "{address: 1, points: {v: {quantity: volume, scale: 0.1, dif: '04'}}}",
-        "{address: 1, nke: always, pause_after_nke: 500ms, telegrams: [1, 3], min_gap: 15m}",
+        "{address: 1, nke: always, pause: 500ms, telegrams: [1, 3], min_gap: 15m}",
         "{address: 1, telegrams: all, wake_up: none, priority: high, on_exchange: hold}",
         "{address: 1, wake_up: {byte: 55, for: 2.2s, parity: none, pause: 50ms}}",
         "{address: 1, wake_up: {byte: FE}, nominal_flow: 2.5, nominal_power: 100}",

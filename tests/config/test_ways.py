@@ -252,8 +252,8 @@ def test_a_time_of_billing_is_needed() -> None:
             "a fabrication number adds to a secondary address, and there is none",
         ),
         (
-            "address: 1, nke: never, pause_after_nke: 1s",
-            "pause_after_nke",
+            "address: 1, nke: never, pause: 1s",
+            "pause",
             "a pause after SND_NKE, which is never sent",
         ),
         (
@@ -335,7 +335,7 @@ def test_the_ways_of_a_template_are_those_of_its_meters(monkeypatch: pytest.Monk
 def test_a_template_that_contradicts_what_a_meter_says_is_said_at_the_meter(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    known = template("itron-cyble").model_copy(update={"pause_after_nke": 1.0})
+    known = template("itron-cyble").model_copy(update={"pause": 1.0})
     monkeypatch.setattr("bridge.config.load.template", lambda _: known)
     problem = problem_of(site("m: {address: 1, model: itron-cyble, nke: never}"))
     assert problem.key == "buses.b.meters.m.nke"
@@ -398,7 +398,7 @@ def test_a_battery_that_is_asked_too_often_is_doubtful(meter: str, doubtful: boo
         assert found[0][2].startswith("a water meter that is read ")
 
 
-@pytest.mark.parametrize("key", ["nke: always", "nke: auto", "pause_after_nke: 1s"])
+@pytest.mark.parametrize("key", ["nke: always", "nke: auto"])
 def test_a_meter_that_is_selected_gets_no_snd_nke(key: str) -> None:
     ((_, where, message),) = warnings_of(site(f"m: {{secondary: 12345678, {key}}}"))
     assert where == f"meters.m.{key.partition(':')[0]}"
@@ -479,7 +479,7 @@ def test_a_fabrication_number_tells_two_meters_of_one_address_apart() -> None:
         ("{address: 1, baudrate: 300}", 105 * 11 / 300 + 0.1),
         ("{address: 1, telegrams: [1, 3]}", 3 * (105 * 11 / 2400 + 0.1)),
         ("{address: 1, wake_up: {}}", 105 * 11 / 2400 + 0.1 + 2.25),
-        ("{address: 1, nke: always, pause_after_nke: 1s}", 111 * 11 / 2400 + 0.2 + 1),
+        ("{address: 1, nke: always, pause: 1s}", 111 * 11 / 2400 + 0.2 + 1),
         ("{address: 1, before: [select 50]}", 116 * 11 / 2400 + 0.2),
         ("{address: 1, before: [raw 107B017C16]}", 110 * 11 / 2400 + 0.2),
         ("{secondary: 12345678, fabrication: '12345678'}", 129 * 11 / 2400 + 0.2),

@@ -308,8 +308,16 @@ def test_a_pause_after_snd_nke_suits_a_meter_that_is_deaf_after_it() -> None:
     segment = Segment(meter(quirks=Quirks(deaf_after_nke=3.5)))
     assert failed(segment.read(1, memory=Memory())).trouble is Trouble.NO_ANSWER
     segment.pass_time(segment.now + 60)
-    end = complete(segment.read(1, Way(pause_after_nke=3.6), memory=Memory()))
+    end = complete(segment.read(1, Way(pause=3.6), memory=Memory()))
     assert (end.effort.tries, end.effort.silences) == (2, 0)
+
+
+def test_a_pause_holds_after_the_selection_too() -> None:
+    address = parse_secondary("11111111")
+    straight, patient = Segment(meter()), Segment(meter())
+    complete(straight.read(address))
+    complete(patient.read(address, Way(pause=0.5)))
+    assert patient.now - straight.now == pytest.approx(0.5, abs=0.01)
 
 
 @pytest.mark.parametrize(("nke", "frames"), [("auto", 1), ("always", 3), ("never", 0)])
