@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-from bridge.mbus.dif import Function
+from bridge.mbus.dif import LENGTHS, DataField, Function
 from bridge.mbus.record import DataRecord
 from bridge.mbus.values import PartialDate
 from bridge.mbus.vif import EXACT
@@ -28,6 +28,14 @@ from bridge.units import NO_UNITS, Unit, convert, convertible
 
 # Reasons that the codec gives for a record's missing value, where BACnet has a word of its own.
 _FAULTS_OF_RECORD_ERRORS = {OVERFLOW: Fault.OVER_RANGE, UNDERFLOW: Fault.UNDER_RANGE}
+
+_BITS = {
+    field: 8 * LENGTHS[field]
+    for field in (
+        *(DataField.INT8, DataField.INT16, DataField.INT24),
+        *(DataField.INT32, DataField.INT48, DataField.INT64),
+    )
+}
 
 
 @dataclass(slots=True)
@@ -109,6 +117,7 @@ class Fed:
             ),
             hard=(low, high),
             step=self.step,
+            bits=_BITS.get(record.header.data_field),
             largest_rate=largest_rate(nominal, unit),
             largest_value=largest_value(nominal, unit),
         )

@@ -11,6 +11,11 @@ can. What does not fit is read again at once, and two or three readings decide:
   damaged, the middle one lies between the other two or is one of them, and so within what the meter
   really said. Of other values two must be equal, or the point is in doubt until they are.
 
+A value beyond what its quantity can be, or beyond what the user allows, is not believed when it is
+confirmed either: the sensor is broken, and the point is over or under range, with the last good
+value. One beyond the meter's nominal size is believed then: meters are overloaded, and sizes are
+written down wrongly.
+
 On a line that shows damage every changed value goes this way, fitting or not. All here is pure:
 times are told, nothing is read and nothing is written.
 """
@@ -53,11 +58,9 @@ RENEWED_WITHIN = HOUR
 WIDENED_BY = Decimal("0.5")
 WIDENED_AT_LEAST_BY = Decimal("0.1")
 
-# A counter overflows from within this share of the top of its digits. Fewer digits than four no
-# counter has.
-NEAR_THE_TOP = Decimal("0.9")
-FEWEST_DIGITS = 4
-_WIDTHS = frozenset({15, 16, 23, 24, 31, 32, 47, 48, 63, 64})  # bits of binary counters
+# A counter overflows at the end of the digits that its display has, these at the least, or of the
+# bits in which it is sent.
+FEWEST_DIGITS = 5
 
 # So much a meter's clock may differ from the time that went by: summer time, and being set.
 CLOCK_SET_BY = HOUR + 300
@@ -112,6 +115,7 @@ class Watch:
     __slots__ = (
         "_backwards",
         "_began",
+        "_bits",
         "_ceiling",
         "_changed",
         "_floor",
@@ -145,6 +149,7 @@ class Watch:
         self._nature = Nature.FREE
         self._hard = ANY
         self._step: Decimal | None = None
+        self._bits: int | None = None
         self._slack = 0.0
         self._largest_rate: float | None = None
         self._largest_value: Decimal | None = None
@@ -191,6 +196,7 @@ class Watch:
         *,
         hard: tuple[Decimal, Decimal] = ANY,
         step: Decimal | None = None,
+        bits: int | None = None,
         largest_rate: float | None = None,
         largest_value: Decimal | None = None,
     ) -> None:
@@ -200,6 +206,7 @@ class Watch:
             nature: how its value moves.
             hard: beyond these, both included, nothing is believed however often it is said.
             step: its resolution; None for a floating-point number.
+            bits: in which it is sent, where that is a binary integer.
             largest_rate: of a counter, in its unit a second.
             largest_value: of flow or power, either way.
         """
@@ -208,6 +215,7 @@ class Watch:
         self._nature = self._turned or nature
         self._hard = hard
         self._step = step
+        self._bits = bits
         self._largest_rate = largest_rate
         self._largest_value = largest_value
         self._widen()
@@ -347,13 +355,10 @@ class Watch:
             return False
         count = int(last / step)
         tops = [10 ** len(str(count))] if count >= 10 ** (FEWEST_DIGITS - 1) else []
-        if count.bit_length() in _WIDTHS:
-            tops.append(1 << count.bit_length())
+        if self._bits is not None:
+            tops += (1 << self._bits - 1, 1 << self._bits)  # the first is that of a signed number
         allowed = self._allowed(last, now)
-        return any(
-            count >= NEAR_THE_TOP * top and float(top * step - last + value) <= allowed
-            for top in tops
-        )
+        return any(0 < float(top * step - last) <= allowed - float(value) for top in tops)
 
     def _believe(self, value: Value, now: float) -> None:
         """Take a value that fits."""

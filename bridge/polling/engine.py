@@ -397,7 +397,7 @@ class Segment:
                 continue
             until = self._next_change(schedule, now, local)
             if self.settings.release and (until is None or until - now > RELEASE_PAUSE):
-                await self._stay_away(until)
+                await self._stay_away(schedule)
                 return
             await self._idle(until)
 
@@ -410,15 +410,23 @@ class Segment:
         billing = now + min(self._calendar.until(local), CLOCK_CHECK)
         return billing if until is None else min(until, billing)
 
-    async def _stay_away(self, until: float | None) -> None:
+    async def _stay_away(self, schedule: Schedule) -> None:
         """Leave the port to other clients until somebody has a turn."""
         await self._transport.close()
         self.statistics.connected = False
         self._backoff = 0.0
         self._log(logging.DEBUG, "released the port")
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout_at(until):
-                await self._wake.wait()
+        loop = asyncio.get_running_loop()
+        while self._change is None:
+            self._wake.clear()
+            now, local = loop.time(), self._local()
+            if schedule.next_turn(now, local) is not None:
+                return
+            if self._calendar is not None and self._calendar.until(local) <= 0:
+                return
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(self._next_change(schedule, now, local)):
+                    await self._wake.wait()
 
     async def _mind_billing(self, schedule: Schedule) -> None:
         """Where the time of a billing has come: freeze, and let all meters be read.
