@@ -34,6 +34,9 @@ AGE_CHECK = 1.0
 # Seconds until a bus whose polling has ended in an error is polled again.
 RESTART_PAUSE = 10.0
 
+# How often the ledger is brought to the disk, in seconds: what a power cut takes at most.
+LEDGER_SYNC = 3.0
+
 LEDGER_FILE = "ledger.sqlite"
 
 
@@ -121,6 +124,7 @@ class Bridge:
             self._begin(f"bus {name}", _keep_running(segment))
         self._begin("age", self._watch_age())
         self._begin("health", self.health.run())
+        self._begin("ledger", self._sync_ledger())
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until ``stop`` is set, having started; then end cleanly."""
@@ -254,6 +258,11 @@ class Bridge:
         if error is None:
             error = BridgeError(f"the task {task.get_name()!r} ended by itself")
         self._died.set_exception(error)
+
+    async def _sync_ledger(self) -> None:
+        while True:
+            await asyncio.sleep(LEDGER_SYNC)
+            await asyncio.to_thread(self._ledger.sync)
 
     async def _watch_age(self) -> None:
         while True:

@@ -31,7 +31,7 @@ _FAULTS = {
     FailureKind.DAMAGED: Fault.DAMAGED,
     FailureKind.FOREIGN_METER: Fault.FOREIGN_METER,
     FailureKind.APPLICATION_ERROR: Fault.REFUSED,
-    FailureKind.UNREADABLE: Fault.DAMAGED,
+    FailureKind.UNREADABLE: Fault.UNREADABLE,
     FailureKind.WRONG_LINE: Fault.NO_CONNECTION,
     FailureKind.INTERNAL: Fault.INTERNAL,
 }

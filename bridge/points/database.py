@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import os
 import sqlite3
 from contextlib import suppress
 from pathlib import Path
@@ -33,6 +34,24 @@ BESIDE = ("-wal", "-shm", "")
 
 class DamagedError(sqlite3.DatabaseError):
     """`PRAGMA quick_check` found something, or what stands in the file is none of ours."""
+
+
+def sync_file(path: Path) -> None:
+    """Wait until the disk has what the kernel has of a file; one that is not there has nothing.
+
+    SQLite's locks of a database in WAL mode are not on its log: closing that one here ends none.
+
+    Raises:
+        OSError: the disk fails.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return
+    try:
+        os.fdatasync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def remedy(error: sqlite3.Error, otherwise: str) -> str:

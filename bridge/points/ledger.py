@@ -26,13 +26,23 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bridge.errors import BridgeError
-from bridge.points.database import connect_to_read, is_damage, quick_check, remedy, set_aside
+from bridge.points.database import (
+    connect_to_read,
+    is_damage,
+    quick_check,
+    remedy,
+    set_aside,
+    sync_file,
+)
 
 log = logging.getLogger(__name__)
 
 # ASHRAE 135, 12.1.1: 22 bits, of which the highest is the wildcard.
 INSTANCES = 4_194_303
 
+
+# The log is merged into the file when it has so many bytes.
+LOG_SIZE = 1_000_000
 
 # How long to wait for another process that writes, in seconds. The event loop waits, too.
 BUSY_TIMEOUT = 0.2
@@ -113,6 +123,7 @@ class Ledger:
         self._path = path
         self._instances: dict[tuple[str, str], int] = {}
         self._owners: dict[tuple[str, int], str] = {}
+        self._unsynced = False  # something was written that the disk may not have
         try:
             self._connection = self._connect()
         except sqlite3.Error as error:
@@ -130,7 +141,10 @@ class Ledger:
 
     def _open(self) -> None:
         self._connection.execute("PRAGMA journal_mode=WAL")
-        self._connection.execute("PRAGMA synchronous=FULL")
+        # The event loop waits for the kernel, which has what is written whatever ends the process,
+        # and not for the disk: that is for `sync`, in a thread.
+        self._connection.execute("PRAGMA synchronous=NORMAL")
+        self._connection.execute("PRAGMA wal_autocheckpoint=0")
         self._bring_up_to_date()
         if self._path is not None:
             quick_check(self._connection, self._path)
@@ -205,6 +219,27 @@ class Ledger:
     def path(self) -> Path | None:
         """The file; None where it is kept in memory."""
         return self._path
+
+    def sync(self) -> None:
+        """Bring what was written to the disk, and merge the log when it has grown.
+
+        It may wait for the disk, and may run in any thread, but once at a time. Errors are said by
+        the next write, and not here.
+        """
+        path = self._path
+        if path is None or not self._unsynced:
+            return
+        self._unsynced = False
+        log_path = Path(f"{path}-wal")
+        try:
+            sync_file(log_path)
+            if log_path.stat().st_size < LOG_SIZE:
+                return
+            with closing(sqlite3.connect(path, timeout=BUSY_TIMEOUT)) as tidier:
+                tidier.execute("PRAGMA wal_checkpoint(PASSIVE)")
+        except (OSError, sqlite3.Error) as error:
+            log.debug("%s: not brought to the disk: %s", path, error)
+            self._unsynced = True
 
     def close(self) -> None:
         self._connection.close()
@@ -413,6 +448,7 @@ class Ledger:
 
     def _write(self, statement: str, values: tuple[object, ...]) -> None:
         is_within = self._connection.in_transaction
+        self._unsynced = True
         try:
             self._connection.execute(statement, values)
             return

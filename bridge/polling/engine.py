@@ -482,6 +482,8 @@ class Segment:
         name = turn.name
         meter = self._meters[name]
         began = loop.time()
+        # Of a single try nobody could tell that its answer was only late.
+        self._set_latency(None if turn.probe else self._estimate.latency)
         try:
             end = await read_meter(
                 self._transport,
@@ -546,17 +548,18 @@ class Segment:
             meter.answer_delay = effort.answer_delay
 
     def _learn_latency(self, effort: Effort) -> None:
-        """Wait for silent meters no longer than the way to the bus demands."""
-        timing = self._link.timing
+        """Silent meters are waited for no longer than the way to the bus demands."""
+        self._estimate.note(effort)
+        self.statistics.latency = self._link.timing.latency
         self.statistics.round_trip = self._transport.round_trip
-        if self.settings.latency is None:
-            self._estimate.note(effort)
-            latency = self._estimate.latency
-            # Steps of a tenth are not worth a thought.
-            if abs(latency - timing.latency) > 0.1 * timing.latency:
-                timing = replace(timing, latency=latency)
-                self._link.set_timing(timing)
-        self.statistics.latency = timing.latency
+
+    def _set_latency(self, learnt: float | None) -> None:
+        """Give the way to the bus what was learnt of it; None for what is usual or configured."""
+        timing = self.settings.timing
+        if learnt is not None and self.settings.latency is None:
+            timing = replace(timing, latency=learnt)
+        if timing != self._link.timing:
+            self._link.set_timing(timing)
 
     def _succeed(self, name: str, telegrams: tuple[Telegram, ...]) -> None:
         at = self._wall_clock()

@@ -2,10 +2,10 @@
 
 The meters' records are kept beside the line, with the values that went into their bytes. A value
 that reaches a point is right if the meter told it in the reading that brought it or in one of the
-two before, or if it is a number between what was told in these: where a value was in doubt, the
+two before, or if it is a number or a time between what was told in these: where a value was in doubt, the
 middle one of three readings is shown. If some of these were of no use, the three may lie further
-apart; so a value is also right, though counted as an earlier one, if the meter told it since the
-point last took one.
+apart; so a value is also right, though counted as an earlier one, if all this holds of what the
+meter told since the point last took a value.
 """
 
 from __future__ import annotations
@@ -121,14 +121,13 @@ class Witness:
             told.append(_shown(values[source.place], source))
             if told[-1] == value:
                 return "told", ()
-        numbers = [each for each in told if isinstance(each, Decimal)]
-        if isinstance(value, Decimal) and numbers and min(numbers) <= value <= max(numbers):
+        if _lies_between(value, told):
             return "between", ()
-        if any(
-            _shown(values[source.place], source) == value
-            for number, values in self._told
-            if number > since
-        ):
+        # Further back: since the point took its present value, that one included.
+        earlier = [
+            _shown(values[source.place], source) for number, values in self._told if number >= since
+        ]
+        if value in earlier or _lies_between(value, earlier):
             return "earlier", ()
         return "wrong", tuple(map(str, told))
 
@@ -184,6 +183,17 @@ class Truth:
             self.wrong.append(
                 Wrong(point.name, f"{reading.value}{fault}", told, self._clock(), self._before())
             )
+
+
+def _lies_between(value: Value | None, told: Sequence[Value | None]) -> bool:
+    """Whether it is a number or a time, and between others of its kind."""
+    if isinstance(value, Decimal):
+        numbers = [each for each in told if isinstance(each, Decimal)]
+        return bool(numbers) and min(numbers) <= value <= max(numbers)
+    if isinstance(value, dt.datetime):
+        times = [each for each in told if isinstance(each, dt.datetime)]
+        return bool(times) and min(times) <= value <= max(times)
+    return False
 
 
 def _shown(value: Value | None, source: _Source) -> Value | None:

@@ -502,6 +502,31 @@ def test_it_can_be_read_while_it_is_written_and_when_it_is_closed(path: Path) ->
         History.open_to_read(path.with_name("missing"))
 
 
+def test_a_log_that_was_cut_off_costs_its_end_and_nothing_else(path: Path) -> None:
+    """As after a power cut, which takes what the disk had not got yet."""
+    history = opened(path, ENERGY)
+    for number in range(40):
+        history.keep("heat-1", {"heat-1.energy": reading(Decimal(number), float(number))})
+    whole, written = path.read_bytes(), Path(f"{path}-wal").read_bytes()
+    history.close()
+    random, found = Random(4), set()
+    for number in range(12):
+        copy = path.with_name(f"copy-{number}")
+        copy.write_bytes(whole)
+        cut = random.randrange(len(written))
+        Path(f"{copy}-wal").write_bytes(written[:cut] + random.randbytes(4096))
+        again = opened(copy, ENERGY)
+        kept = [row.at for row in again.readings()]
+        assert kept == [float(at) for at in range(len(kept))]
+        last = again.last(ENERGY)
+        assert (None if last is None else last.read_at) == (kept[-1] if kept else None)
+        again.close()
+        assert check(copy) == "ok"
+        found.add(len(kept))
+    assert len(found) > 5
+    assert asides(path) == []
+
+
 # A writer that says on stdout what is on record; the last line may be cut.
 WRITER = """
 import sys
