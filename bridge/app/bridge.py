@@ -7,9 +7,9 @@ import fcntl
 import logging
 from collections import Counter
 from collections.abc import Callable, Coroutine
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 from bridge.app.health import Health
 from bridge.app.objects import planned_objects
@@ -22,7 +22,7 @@ from bridge.points.history import HISTORY_FILE, History
 from bridge.points.ledger import Ledger
 from bridge.points.reading import Fault
 from bridge.points.store import Store
-from bridge.polling.engine import Segment
+from bridge.polling.engine import Segment, UnknownMeterError
 from bridge.polling.settings import MeterSettings, SegmentSettings
 from bridge.transport import Transport, make_transport
 
@@ -46,6 +46,17 @@ class StateError(BridgeError):
 
 class ReloadError(BridgeError):
     """A changed configuration cannot be applied; the one from before goes on."""
+
+
+class _Changes(NamedTuple):
+    """Meters, by what a changed configuration does to them."""
+
+    removed: list[str]
+    changed: list[str]
+    added: list[str]
+
+    def said(self) -> list[str]:
+        return [f"meter {name} {what}" for what, names in self._asdict().items() for name in names]
 
 
 class Bridge:
@@ -177,7 +188,8 @@ class Bridge:
         for name in self._segments.keys() - site.buses.keys():
             await self._remove_segment(name)
             said.append(f"bus {name} removed")
-        self._change_meters(site, said)
+        changes = self._change_meters(site)
+        said += changes.said()
         for name, bus in site.buses.items():
             settings = segment_settings(name, bus)
             segment = self._segments.get(name)
@@ -188,6 +200,10 @@ class Bridge:
                 line = settings.line != segment.settings.line
                 segment.apply(settings, meters[name], _transport(settings) if line else None)
                 said.append(f"bus {name} changed")
+        for name in changes.changed:
+            # What is new in it shall be seen. A meter that has moved is read at once anyway.
+            with suppress(UnknownMeterError):
+                self._segments[self.readings.place_of(name)[0]].read_now(name)
         self.site = site
         return said
 
@@ -206,26 +222,27 @@ class Bridge:
         self.device = device
         said.append("BACnet device changed; who had subscribed must do so again")
 
-    def _change_meters(self, site: Site, said: list[str]) -> None:
+    def _change_meters(self, site: Site) -> _Changes:
+        """Take meters away, and offer others; points that are the same are not touched."""
         plans = {
             name: (meter_plan(name, bus, meter), bus_name, meter.where)
             for bus_name, name, bus, meter in meters_of(site)
         }
-        for name in list(self.readings):
-            plan, place = self.readings.plan_of(name), self.readings.place_of(name)
-            if name not in plans:
-                said.append(f"meter {name} removed")
+        before = {
+            name: (self.readings.plan_of(name), *self.readings.place_of(name))
+            for name in self.readings
+        }
+        changes = _Changes(
+            removed=[name for name in before if name not in plans],
+            changed=[name for name in plans if name in before and plans[name] != before[name]],
+            added=[name for name in plans if name not in before],
+        )
+        with self.store.replacing(), self._ledger.transaction():
+            for name in (*changes.removed, *changes.changed):
                 self.readings.remove(name)
-            elif (plan, *place) != plans[name]:
-                said.append(f"meter {name} changed")
-                self.readings.remove(name)
-        with self._ledger.transaction():
-            known = set(self.readings)
-            for name, (plan, bus_name, where) in plans.items():
-                if name not in known:
-                    self.readings.add(plan, bus_name, where, first_round=False)
-                    if f"meter {name} changed" not in said:
-                        said.append(f"meter {name} added")
+            for name in (*changes.changed, *changes.added):
+                self.readings.add(*plans[name], first_round=False)
+        return changes
 
     def _add_segment(self, settings: SegmentSettings, meters: list[MeterSettings]) -> Segment:
         segment = Segment(settings, meters, self.readings, transport=_transport(settings))

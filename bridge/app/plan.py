@@ -129,7 +129,14 @@ def meter_plan(name: str, bus: Bus, meter: Meter) -> MeterPlan:
         on_exchange=OnExchange(bus.on_exchange_of(meter).value),
         nominal_flow=meter.nominal_flow,
         nominal_power=meter.nominal_power,
+        where=_where(meter),
     )
+
+
+def _where(meter: Meter) -> str:
+    """The address of a meter, so written that no other meter's is the same."""
+    where = str(meter_address(meter))
+    return where if meter.fabrication is None else f"{where} fabrication {meter.fabrication}"
 
 
 def _point_plan(name: str, point: Point) -> PointPlan:

@@ -136,9 +136,9 @@ class History:
     def last(self, point: Point) -> Reading | None:
         """The last good reading of a point, of this run or an earlier one, exactly.
 
-        None where there is none, or its kind or unit was another.
+        None where there is none, or its kind, unit or origin was another.
         """
-        key = Key(point.name, point.kind.value, point.unit)
+        key = Key(point.name, point.kind.value, point.unit, point.origin)
         self._keys[point.name] = key
         self._meters[key] = point.meter
         last = self._last.get(key)

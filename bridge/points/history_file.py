@@ -134,10 +134,10 @@ class HistoryFile:
         execute = self._writer.execute
         self._meters.update(execute("SELECT name, id FROM meters").fetchall())
         keys: dict[int, Key] = {}
-        for number, name, kind, unit, step in execute(
-            "SELECT id, name, kind, unit, resolution FROM points"
+        for number, name, kind, unit, origin, step in execute(
+            "SELECT id, name, kind, unit, origin, resolution FROM points"
         ):
-            key = keys[number] = Key(name, kind, unit)
+            key = keys[number] = Key(name, kind, unit, origin)
             self._points[key] = number
             self._resolutions[key] = _decimal_or_none(step)
         newer = dict(last)
@@ -278,7 +278,8 @@ class HistoryFile:
         number = self._points.get(key)
         if number is None:
             made = self._writer.execute(
-                "INSERT INTO points (name, kind, unit, meter, resolution) VALUES (?, ?, ?, ?, ?)",
+                "INSERT INTO points (name, kind, unit, origin, meter, resolution)"
+                " VALUES (?, ?, ?, ?, ?, ?)",
                 (*key, meter, step),
             )
             number = self._points[key] = _number_of(made)

@@ -514,6 +514,7 @@ class MeterPoints:
                 object_type=point.object_type,
                 instance=point.instance,
                 cov_increment=point.cov_increment,
+                origin=f"{self.plan.where} {point.selector.to_json()} {point.scale.normalize()}",
             )
         )
         self._resume(fed, at, now)
@@ -536,6 +537,8 @@ class MeterPoints:
 
     def _say_last_read(self) -> None:
         """An earlier run's last answer is the newest of what it read."""
+        if self._store.reading(self._full(LAST_READ)).value is not None:
+            return  # it was this run's
         times = [self._store.reading(fed.name).read_at for fed in self._points.values()]
         known = [time for time in times if time is not None]
         if known:

@@ -44,10 +44,11 @@ class PointPlan:
 class MeterPlan:
     """What one meter offers.
 
-    ``points`` None means that the meter's own answer decides: what is current, or with
-    ``all_storages`` also what it stored. ``max_age`` is in seconds; a value older than that is in
-    fault, however well it was read. ``nominal_flow`` (m3/h) and ``nominal_power`` (kW) say how
-    large it is; what goes beyond twice that is asked for again.
+    ``address`` is the secondary address that the user wrote, or empty; ``where`` the address by
+    which it is asked. ``points`` None means that the meter's own answer decides: what is current,
+    or with ``all_storages`` also what it stored. ``max_age`` is in seconds; a value older than that
+    is in fault, however well it was read. ``nominal_flow`` (m3/h) and ``nominal_power`` (kW) say
+    how large it is; what goes beyond twice that is asked for again.
     """
 
     name: str
@@ -59,3 +60,4 @@ class MeterPlan:
     on_exchange: OnExchange = OnExchange.ACCEPT
     nominal_flow: Decimal | None = None
     nominal_power: Decimal | None = None
+    where: str = ""

@@ -58,6 +58,8 @@ class Point:
     it. ``unit`` is a key of `bridge.units.OFFERED`. ``object_type`` is the BACnet name of an
     object type, or None for the usual one of the kind. ``instance`` is the one that the user
     wrote, or None. ``source`` says in a few words where the value comes from ("heat-1, 0C 06").
+    ``origin`` says all that the value is made of: which meter, which record, which factor. Where
+    that changes, values of before are not this point's.
     """
 
     name: str
@@ -69,6 +71,7 @@ class Point:
     object_type: str | None = None
     instance: int | None = None
     cov_increment: Decimal | None = None
+    origin: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,8 @@
 
 One row of the table ``answers`` is one answer of a meter: when, and a JSON object from the number
 of each point to its value, as text with all its digits. ``points`` says what the numbers mean. A
-point whose kind or unit changes gets another number, so that old values keep their unit. ``last``
+point whose kind, unit or origin (meter, record, factor) changes gets another number, so that old
+values keep theirs. ``last``
 has the last value of each point as it was after the answer ``upto`` (in ``meta``); what came later
 stands in ``answers``.
 """
@@ -32,8 +33,8 @@ TABLES = (
     "CREATE TABLE meters (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT",
     "CREATE TABLE points ("
     " id INTEGER PRIMARY KEY, name TEXT NOT NULL, kind TEXT NOT NULL, unit TEXT NOT NULL,"
-    " meter INTEGER NOT NULL REFERENCES meters (id), resolution TEXT,"
-    " UNIQUE (name, kind, unit)) STRICT",
+    " origin TEXT NOT NULL, meter INTEGER NOT NULL REFERENCES meters (id), resolution TEXT,"
+    " UNIQUE (name, kind, unit, origin)) STRICT",
     "CREATE TABLE answers ("
     " id INTEGER PRIMARY KEY, meter INTEGER NOT NULL REFERENCES meters (id), at REAL NOT NULL,"
     " body TEXT NOT NULL) STRICT",
@@ -70,6 +71,7 @@ class Key(NamedTuple):
     name: str
     kind: str
     unit: str
+    origin: str = ""
 
 
 def encode_value(value: Value) -> str | bool:
@@ -281,11 +283,12 @@ class Records:
 
     def _points(self) -> dict[int, Known]:
         rows = self._rows(
-            "SELECT points.id, meters.name, points.name, kind, unit"
+            "SELECT points.id, meters.name, points.name, kind, unit, origin"
             " FROM points JOIN meters ON meters.id = points.meter"
         )
         self._known = {
-            number: Known(meter, Key(name, kind, unit)) for number, meter, name, kind, unit in rows
+            number: Known(meter, Key(name, kind, unit, origin))
+            for number, meter, name, kind, unit, origin in rows
         }
         return self._known
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import datetime
 import logging
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from types import MappingProxyType
 from typing import Protocol
 
@@ -47,6 +49,10 @@ class Keeper(Protocol):
         """
 
 
+def _tell_removed(point: Point, watcher: Watcher) -> None:
+    watcher.point_removed(point)
+
+
 class Store:
     """All points of the device. Belongs to one event loop; nothing here waits."""
 
@@ -63,6 +69,7 @@ class Store:
         self._points: dict[str, Point] = {}
         self._readings: dict[str, Reading] = {}
         self._watchers: list[Watcher] = []
+        self._parked: dict[str, tuple[Point, Reading]] | None = None
 
     @property
     def points(self) -> Mapping[str, Point]:
@@ -96,6 +103,12 @@ class Store:
         """
         if point.name in self._points:
             raise DuplicatePointError(point.name)
+        parked = None if self._parked is None else self._parked.pop(point.name, None)
+        if parked is not None and parked[0] == point:
+            self._points[point.name], self._readings[point.name] = parked
+            return
+        if parked is not None:
+            self._tell(partial(_tell_removed, parked[0]))
         earlier = self._last(point)
         if earlier is not None and reading == NEVER_READ:
             reading = earlier
@@ -104,9 +117,30 @@ class Store:
         self._tell(lambda watcher: watcher.point_added(point, reading))
 
     def remove(self, name: str) -> None:
-        point = self._points.pop(name)
-        del self._readings[name]
-        self._tell(lambda watcher: watcher.point_removed(point))
+        """Offer a point no more.
+
+        Raises:
+            KeyError: there is no such point.
+        """
+        point, reading = self._points.pop(name), self._readings.pop(name)
+        if self._parked is not None:
+            self._parked[name] = point, reading
+            return
+        self._tell(partial(_tell_removed, point))
+
+    @contextmanager
+    def replacing(self) -> Iterator[None]:
+        """A point that is removed inside, and added again as it was, was never away.
+
+        It keeps its reading, faults and all, and no watcher hears of it.
+        """
+        parked = self._parked = {}
+        try:
+            yield
+        finally:
+            self._parked = None
+            for point, _ in parked.values():
+                self._tell(partial(_tell_removed, point))
 
     def put(self, name: str, reading: Reading) -> None:
         """Take a new reading, good or not."""

@@ -2,10 +2,10 @@
 
 The meters' records are kept beside the line, with the values that went into their bytes. A value
 that reaches a point is right if the meter told it in the reading that brought it or in one of the
-two before, or if it is a number or a time between what was told in these: where a value was in doubt, the
-middle one of three readings is shown. If some of these were of no use, the three may lie further
-apart; so a value is also right, though counted as an earlier one, if all this holds of what the
-meter told since the point last took a value.
+two before, or if it is a number or a time between what was told in these: where a value was in
+doubt, the middle one of three readings is shown. If some of these were of no use, the three may lie
+further apart; so a value is also right, though counted as an earlier one, if all this holds of what
+the meter told since the point last took a value.
 """
 
 from __future__ import annotations

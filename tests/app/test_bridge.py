@@ -1,23 +1,27 @@
 from __future__ import annotations
 
+import asyncio
+import socket
 import sqlite3
+import time
 from collections.abc import AsyncIterator
 from contextlib import closing
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
 from bridge.app import readings as readings_module
-from bridge.app.bridge import Bridge, StateError
+from bridge.app.bridge import Bridge, ReloadError, StateError
 from bridge.cli.run import _say_first_round
-from bridge.config.load import load_text
+from bridge.config.load import elsewhere, load_text
 from bridge.config.model import Site
 from bridge.mbus.address import parse_secondary
 from bridge.mbus.frame import LongFrame
 from bridge.mbus.header import encode_header
 from bridge.mbus.telegram import Telegram, decode_telegram
 from bridge.points.ledger import LedgerError
-from bridge.points.reading import Fault
+from bridge.points.reading import NEVER_READ, Fault, Point, Reading
 from bridge.polling.engine import Failure, FailureKind
 
 SITE = """
@@ -147,3 +151,163 @@ async def test_a_connection_that_is_taken_and_lost_at_once_has_its_usual_cause_n
     twice.readings.segment_changed("cellar", True, "connected to tcp://127.0.0.1:9")
     twice.readings.segment_changed("cellar", False, "closed by the other side")
     assert "another program" not in caplog.text
+
+
+ONE_POINT = """
+device: {{instance: 5}}
+bacnet: {{address: 127.0.0.1/8}}
+buses:
+  cellar:
+    port: "tcp://127.0.0.1:9"
+    meters:
+      heat: {{{meter}, points: {{energy: {{quantity: energy, {point}}}}}}}
+"""
+
+
+def one_point(folder: Path, *, meter: str = "address: 5", point: str = "storage: 0") -> Site:
+    return load_text(ONE_POINT.format(meter=meter, point=point), folder / "site.yaml")
+
+
+async def test_last_values_are_served_after_a_restart(tmp_path: Path) -> None:
+    first = Bridge(one_point(tmp_path), state=tmp_path / "state")
+    first.readings.meter_answered("heat", answer("12345678-KAM-1B-04"), time.time() - 60)
+    await first.stop()
+    second = Bridge(one_point(tmp_path), state=tmp_path / "state")
+    reading = second.store.reading("heat.energy")
+    assert (reading.value, reading.fault) == (Decimal(12345678), None)
+    assert reading.read_at == pytest.approx(time.time() - 60, abs=5)
+    assert second.readings.read_ago("heat") == pytest.approx(60, abs=5)
+    await second.stop()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"point": "scale: 0.1"}, {"point": "storage: 1"}, {"meter": "address: 6"},
+     {"point": "unit: joules"}],
+)  # fmt: skip
+async def test_values_of_another_meter_record_or_factor_are_not_served(
+    change: dict[str, str], tmp_path: Path
+) -> None:
+    first = Bridge(one_point(tmp_path), state=tmp_path / "state")
+    first.readings.meter_answered("heat", answer("12345678-KAM-1B-04"), time.time() - 60)
+    await first.stop()
+    second = Bridge(one_point(tmp_path, **change), state=tmp_path / "state")
+    assert second.store.reading("heat.energy") == NEVER_READ
+    await second.stop()
+
+
+class Watching:
+    """Notes which points come and go."""
+
+    def __init__(self) -> None:
+        self.events: list[str] = []
+
+    def point_added(self, point: Point, reading: Reading) -> None:
+        self.events.append(f"+{point.name}")
+
+    def point_removed(self, point: Point) -> None:
+        self.events.append(f"-{point.name}")
+
+    def reading_changed(self, point: Point, reading: Reading) -> None: ...
+
+
+@pytest.fixture
+async def running(tmp_path: Path) -> AsyncIterator[tuple[Bridge, Path]]:
+    site = load_text(TWICE, tmp_path / "site.yaml")
+    bridge = Bridge(elsewhere(site, address=None, port=free_port()), state=None)
+    await bridge.start()
+    yield bridge, tmp_path
+    await bridge.stop()
+
+
+def free_port() -> int:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+def changed(bridge: Bridge, folder: Path, *changes: tuple[str, str]) -> Site:
+    text = TWICE
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new)
+    site = load_text(text, folder / "site.yaml")
+    return elsewhere(site, address=None, port=bridge.site.bacnet.port)
+
+
+async def test_a_reload_touches_what_has_changed_and_nothing_else(
+    running: tuple[Bridge, Path],
+) -> None:
+    bridge, folder = running
+    watching = Watching()
+    bridge.store.watch(watching)
+    watching.events.clear()
+    said = await bridge.reload(
+        changed(
+            bridge,
+            folder,
+            (
+                "cold: {address: 6, points: {energy: {quantity: energy}, ",
+                "cold: {address: 6, points: {energy: {quantity: energy}, power: {quantity: power}, ",
+            ),
+            ("      again: {secondary: 12345678, points: {energy: {quantity: energy}}}\n", ""),
+        )
+    )
+    assert said == ["meter again removed", "meter cold changed", "bus cellar changed"]
+    assert watching.events == [
+        "+cold.power",
+        "-again.answering",
+        "-again.last-read",
+        "-again.secondary-address",
+        "-again.energy",
+    ]
+    assert await bridge.reload(bridge.site) == []
+
+
+async def test_buses_come_and_go_with_their_meters(running: tuple[Bridge, Path]) -> None:
+    bridge, folder = running
+    said = await bridge.reload(changed(bridge, folder, ("roof:", "attic:")))
+    assert said == ["bus roof removed", "meter other added", "bus attic added"]
+    assert bridge.readings.place_of("other") == ("attic", "5")
+    assert {task.get_name() for task in asyncio.all_tasks()} >= {"bus cellar", "bus attic"}
+    assert "bus roof" not in {task.get_name() for task in asyncio.all_tasks()}
+
+
+async def test_a_meter_may_move_to_another_bus(running: tuple[Bridge, Path]) -> None:
+    bridge, folder = running
+    said = await bridge.reload(
+        changed(
+            bridge,
+            folder,
+            ("      heat: {address: 5, points: {energy: {quantity: energy}}}\n", ""),
+            (
+                "{other: {address: 5}}",
+                "{other: {address: 5}, heat: {address: 7, points: {energy: {quantity: energy}}}}",
+            ),
+        )
+    )
+    assert said == ["meter heat changed", "bus cellar changed", "bus roof changed"]
+    assert bridge.readings.place_of("heat") == ("roof", "7")
+
+
+async def test_what_cannot_be_applied_changes_nothing(running: tuple[Bridge, Path]) -> None:
+    bridge, folder = running
+    before = list(bridge.store.points)
+    taken = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    taken.bind(("127.0.0.1", 0))
+    site = changed(bridge, folder, ("heat: {address: 5,", "heating: {address: 5,"))
+    site = elsewhere(site, address=None, port=taken.getsockname()[1])
+    with pytest.raises(ReloadError, match="the BACnet device cannot be changed"):
+        await bridge.reload(site)
+    taken.close()
+    assert list(bridge.store.points) == before
+    assert bridge.device.address[1] == bridge.site.bacnet.port
+
+
+async def test_the_device_may_change_its_name_and_port(running: tuple[Bridge, Path]) -> None:
+    bridge, folder = running
+    port = free_port()
+    site = changed(bridge, folder, ("{instance: 5}", "{instance: 6, name: Other}"))
+    (said,) = await bridge.reload(elsewhere(site, address=None, port=port))
+    assert said == "BACnet device changed; who had subscribed must do so again"
+    assert bridge.device.address == ("127.0.0.1", port)

@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from random import Random
@@ -135,6 +136,21 @@ def test_another_unit_is_another_value_and_old_ones_keep_theirs(path: Path) -> N
     history.close()
     with History.open_to_read(path) as records:
         assert [row.unit for row in records.last()] == ["megawatt-hours"]
+
+
+def test_a_value_of_another_record_or_factor_is_not_this_points(path: Path) -> None:
+    before = replace(ENERGY, origin="5 0C06 1")
+    after = replace(ENERGY, origin="5 0C06 0.1")
+    with closing(opened(path, before)) as history:
+        history.keep("heat-1", {ENERGY.name: reading(Decimal(7))})
+    with closing(opened(path)) as history:
+        assert history.last(after) is None
+        history.keep("heat-1", {ENERGY.name: reading(Decimal("0.8"), AT + 1)})
+        assert [row.value for row in history.readings()] == [Decimal(7), Decimal("0.8")]
+    with closing(opened(path)) as history:
+        last = history.last(before)
+        assert last is not None
+        assert last.value == Decimal(7)
 
 
 def test_a_reading_with_a_fault_is_not_written_down(path: Path) -> None:

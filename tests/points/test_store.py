@@ -151,3 +151,48 @@ def test_two_points_of_one_name_are_refused() -> None:
     store.add(ENERGY)
     with pytest.raises(DuplicatePointError, match=r"heat-1\.energy"):
         store.add(ENERGY)
+
+
+def test_what_is_taken_away_and_put_back_as_it_was_was_never_away() -> None:
+    store, heard = Store(), Heard()
+    store.add(ENERGY)
+    store.put(ENERGY.name, GOOD)
+    store.fail(ENERGY.name, Fault.NO_ANSWER)
+    store.watch(heard)
+    heard.events.clear()
+    with store.replacing():
+        store.remove(ENERGY.name)
+        assert ENERGY.name not in store.points
+        store.add(ENERGY)
+    assert heard.events == []
+    assert store.reading(ENERGY.name) == Reading(GOOD.value, GOOD.read_at, Fault.NO_ANSWER)
+
+
+def test_what_comes_back_as_another_is_another() -> None:
+    store, heard = Store(), Heard()
+    store.add(ENERGY)
+    store.put(ENERGY.name, GOOD)
+    store.watch(heard)
+    heard.events.clear()
+    with store.replacing():
+        store.remove(ENERGY.name)
+        store.add(replace(ENERGY, origin="another record"))
+    assert heard.events == [("removed", ENERGY.name, None), ("added", ENERGY.name, NEVER_READ)]
+
+
+def test_what_does_not_come_back_is_gone_also_where_something_fails() -> None:
+    store, heard = Store(), Heard()
+    store.add(ENERGY)
+    store.watch(heard)
+    heard.events.clear()
+    with pytest.raises(KeyError), store.replacing():
+        _remove_twice(store)
+    assert heard.events == [("removed", ENERGY.name, None)]
+    store.add(ENERGY)
+    store.remove(ENERGY.name)
+    assert heard.events[-1] == ("removed", ENERGY.name, None)
+
+
+def _remove_twice(store: Store) -> None:
+    store.remove(ENERGY.name)
+    store.remove(ENERGY.name)

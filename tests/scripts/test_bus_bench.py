@@ -89,7 +89,7 @@ def test_damage_is_done_and_no_wrong_value_reaches_a_point(parity: bool) -> None
 
 
 def test_a_few_hours_of_the_month() -> None:
-    result = month.measure(0.25, seed=2)
+    result = month.measure(0.25, seed=1)
     assert result.is_right
     assert result.due > 20 * 4 * 5
     assert result.drops > 30
