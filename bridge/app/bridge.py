@@ -78,6 +78,8 @@ class Bridge:
         self.site = site
         self._state = state
         self._segments: dict[str, Segment] = {}
+        # What each segment was last told to be; it takes that over when its turn has ended.
+        self._told: dict[str, tuple[SegmentSettings, list[MeterSettings]]] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._died: asyncio.Future[None] | None = None
         with ExitStack() as resources:
@@ -196,9 +198,10 @@ class Bridge:
             if segment is None:
                 self._begin(f"bus {name}", _keep_running(self._add_segment(settings, meters[name])))
                 said.append(f"bus {name} added")
-            elif (settings, meters[name]) != (segment.settings, segment.meters):
-                line = settings.line != segment.settings.line
+            elif (settings, meters[name]) != self._told[name]:
+                line = settings.line != self._told[name][0].line
                 segment.apply(settings, meters[name], _transport(settings) if line else None)
+                self._told[name] = settings, meters[name]
                 said.append(f"bus {name} changed")
         for name in changes.changed:
             # What is new in it shall be seen. A meter that has moved is read at once anyway.
@@ -247,6 +250,7 @@ class Bridge:
     def _add_segment(self, settings: SegmentSettings, meters: list[MeterSettings]) -> Segment:
         segment = Segment(settings, meters, self.readings, transport=_transport(settings))
         self._segments[settings.name] = segment
+        self._told[settings.name] = settings, meters
         self.readings.attach(settings.name, segment)
         return segment
 
@@ -254,7 +258,7 @@ class Bridge:
         task = self._tasks.pop(f"bus {name}")
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-        del self._segments[name]
+        del self._segments[name], self._told[name]
         for meter in [each for each in self.readings if self.readings.place_of(each)[0] == name]:
             self.readings.remove(meter)
         self.readings.detach(name)

@@ -241,6 +241,8 @@ class Segment:
             transport: the port to use from then on, not open yet, where `SegmentSettings.line` has
                 changed; else None.
         """
+        if transport is None and self._change is not None:
+            transport = self._change.transport  # of a change that was not taken over yet
         self._change = _Change(settings, {meter.name: meter for meter in meters}, transport)
         self._wake.set()
 

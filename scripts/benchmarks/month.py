@@ -51,6 +51,7 @@ class Result:
     allocated: dict[str, int] = field(default_factory=dict)  # by Python alone
     values: dict[str, int] = field(default_factory=dict)
     wrong: list[str] = field(default_factory=list)
+    strays: list[str] = field(default_factory=list)  # points that no record of a meter accounts for
     seconds: float = 0.0
 
     @property
@@ -147,7 +148,8 @@ async def _measure(days: float, seed: int, *, trace: bool) -> Result:
     result.damaged = dice.struck.total()
     result.failures = dict(world.failures)
     result.values = dict(world.truth.judged)
-    result.wrong = [str(each) for each in world.truth.wrong] + world.truth.strays
+    result.wrong = [str(each) for each in world.truth.wrong]
+    result.strays = world.truth.strays
     result.seconds = time.monotonic() - began
     return result
 
@@ -178,6 +180,8 @@ def report(r: Result) -> str:
         f"  values                  {_list(r.values)}",
         f"  wrong values            {len(r.wrong)}",
         *(f"    {each}" for each in r.wrong[:20]),
+        f"  points too many         {len(r.strays)}",
+        *(f"    {each}" for each in r.strays[:20]),
         "  memory                  "
         + ", ".join(f"day {day}: {size / 2**20:.1f} MiB" for day, size in r.resident.items()),
     ]

@@ -247,8 +247,8 @@ async def test_a_reload_touches_what_has_changed_and_nothing_else(
             bridge,
             folder,
             (
-                "cold: {address: 6, points: {energy: {quantity: energy}, ",
-                "cold: {address: 6, points: {energy: {quantity: energy}, power: {quantity: power}, ",
+                "cold: {address: 6, points: {",
+                "cold: {address: 6, points: {power: {quantity: power}, ",
             ),
             ("      again: {secondary: 12345678, points: {energy: {quantity: energy}}}\n", ""),
         )
