@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import gc
 import logging
 from collections import Counter
 from collections.abc import Callable, Coroutine
@@ -82,6 +83,7 @@ class Bridge:
         self._told: dict[str, tuple[SegmentSettings, list[MeterSettings]]] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._died: asyncio.Future[None] | None = None
+        self.on_first_round: Callable[[FirstRound], None] | None = None  # every meter was heard of
         with ExitStack() as resources:
             if state is not None:
                 resources.enter_context(_lock(state))
@@ -95,6 +97,7 @@ class Bridge:
             resources.callback(self._history.close)
             self.store = Store(self._history)
             self.readings = Readings(self.store, self._ledger)
+            self.readings.on_first_round = self._settled
             self._build(site)
             self._resources = resources.pop_all()
 
@@ -112,15 +115,6 @@ class Bridge:
         self.device = BacnetDevice(_device_settings(site), self.store, self._ledger)
         self.health = Health(self._segments, self._history)
 
-    @property
-    def on_first_round(self) -> Callable[[FirstRound], None] | None:
-        """Called once every meter was heard of."""
-        return self.readings.on_first_round
-
-    @on_first_round.setter
-    def on_first_round(self, call: Callable[[FirstRound], None] | None) -> None:
-        self.readings.on_first_round = call
-
     async def start(self) -> None:
         """Bring up the BACnet device, then begin to poll.
 
@@ -133,6 +127,8 @@ class Bridge:
         except BaseException:
             await self.stop()
             raise
+        gc.collect()
+        gc.freeze()
         for name, segment in self._segments.items():
             self._begin(f"bus {name}", _keep_running(segment))
         self._begin("age", self._watch_age())
@@ -279,6 +275,13 @@ class Bridge:
         if error is None:
             error = BridgeError(f"the task {task.get_name()!r} ended by itself")
         self._died.set_exception(error)
+
+    def _settled(self, first: FirstRound) -> None:
+        # What there is now stays for years. Looked through for garbage again and again, the objects
+        # of 4 000 meters held up the event loop for 0.8 s each time.
+        gc.freeze()
+        if self.on_first_round is not None:
+            self.on_first_round(first)
 
     async def _sync_ledger(self) -> None:
         while True:

@@ -22,8 +22,9 @@ log = logging.getLogger(__name__)
 # A connection that is lost within so many seconds, nobody having answered, was never ours.
 HELD_BY_ANOTHER = 5.0
 
-# A doubted value is asked for again so often in one turn, at most. Three readings tell.
-MOST_SECOND_READS = 4
+# A doubted value is asked for again so often in one turn, at most. Five readings tell the most
+# doubtful value, and records or an identity that are new want one or two before.
+MOST_SECOND_READS = 6
 
 _FAULTS = {
     FailureKind.NO_CONNECTION: Fault.NO_CONNECTION,
@@ -45,6 +46,11 @@ class Bus(Protocol):
 
     @property
     def suspect(self) -> bool: ...
+
+    @property
+    def guarded(self) -> bool: ...
+
+    def minimum_gap(self, meter: str) -> float: ...
 
     def read_now(self, meter: str) -> float: ...
 
@@ -183,7 +189,9 @@ class Readings:
             return
         place = self._places[meter]
         bus = self._buses[place.bus]
-        taken = points.answered(telegrams, at, self._monotonic(), suspect=bus.suspect)
+        # A meter that shall be left alone between two readouts is believed after the first.
+        first = points.is_new and not bus.guarded and not bus.minimum_gap(meter)
+        taken = points.answered(telegrams, at, self._monotonic(), suspect=bus.suspect, first=first)
         if taken.new:
             log.info(
                 "%s: found %d new points in its answer",
@@ -196,10 +204,10 @@ class Readings:
             self._read_again(meter, points, bus, at)
         else:
             self._second_reads.pop(meter, None)
+            self._heard_of(meter, None)
         self._look_for_twin(meter)
         self._connected_at.pop(place.bus, None)
         self._held.discard(place.bus)
-        self._heard_of(meter, None)
 
     def meter_failed(self, meter: str, failure: Failure, at: float) -> None:
         points = self._meters.get(meter)

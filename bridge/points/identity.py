@@ -20,6 +20,10 @@ from bridge.points.plan import MeterPlan, OnExchange
 log = logging.getLogger(__name__)
 
 
+# On a line that shows damage, the same damage may come twice; another identity comes so often.
+TIMES_ON_A_BAD_LINE = 3
+
+
 class Whose(Enum):
     """Whose an answer is."""
 
@@ -38,6 +42,7 @@ class MeterIdentity:
         self.current: SecondaryAddress | None = None  # whose values are served
         self._strangers = 0  # who answered in its place, each for the first time, in a row
         self._newcomer: SecondaryAddress | None = None  # who answered in its place, last time
+        self._seen = 0  # how often in a row
         self._held = False  # the newcomer came twice, and is not accepted
         self._kept: str | None = None  # as the ledger has it
 
@@ -88,11 +93,12 @@ class MeterIdentity:
                 self.current = address
                 return Whose.OURS
         if address != self._newcomer:
-            self._newcomer, self._held = address, False
+            self._newcomer, self._held, self._seen = address, False, 1
             if strangers > is_new:
                 return Whose.FOREIGN  # never the same one: the next turn may tell more
             self._strangers = strangers + 1
-            log.info(
+            log.log(
+                logging.DEBUG if is_new else logging.INFO,
                 "%s: %s answers%s; it is asked once more",
                 self._plan.name,
                 address,
@@ -101,6 +107,10 @@ class MeterIdentity:
             return Whose.DOUBTED
         if self._held:
             return Whose.FOREIGN
+        self._seen += 1
+        if suspect and self._seen < TIMES_ON_A_BAD_LINE:
+            self._strangers = strangers + 1
+            return Whose.DOUBTED
         if (reason := self._objection(address)) is not None:
             self._held = True
             log.warning(

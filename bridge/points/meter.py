@@ -26,6 +26,7 @@ from bridge.points.fed import Fed, read, source_of
 from bridge.points.found import plan_to_json, remembered, settled_of
 from bridge.points.identity import MeterIdentity, Whose
 from bridge.points.known import Known, known_records
+from bridge.points.layouts import Layouts
 from bridge.points.ledger import Feed, Ledger, LedgerError
 from bridge.points.outlook import Outlook, expect
 from bridge.points.plan import MeterPlan, OnExchange, PointPlan
@@ -52,6 +53,10 @@ _ANSWERED = frozenset({Fault.REFUSED, Fault.UNREADABLE})
 _NOT_ASKED = frozenset({Fault.NO_CONNECTION, Fault.INTERNAL})
 
 
+# So many answers of a turn may be held back for their records, before that is a fault.
+MOST_HELD = 2
+
+
 class Taken(NamedTuple):
     """What became of an answer.
 
@@ -76,8 +81,10 @@ class MeterPoints:
         self._told = Told(plan.name)
         self._look_at: float | None = None  # by then no value is too old, by the monotonic clock
         self._asked = False  # for another reading, of values in doubt
+        self._first = False  # nothing was known of the meter when this turn began
         self._layout: list[RecordHeader] | None = None  # of the last answer
-        self._strange: list[RecordHeader] | None = None  # a layout to be confirmed
+        self._layouts = Layouts()
+        self._before: _Before | None = None
         self._open = True  # there is something that the next answer may settle or confirm
         self._sent = Sent(plan.name, ledger)
 
@@ -85,6 +92,13 @@ class MeterPoints:
     def identity(self) -> SecondaryAddress | None:
         """Who answers, as its header says; None while that is not known."""
         return self._identity.current
+
+    @property
+    def is_new(self) -> bool:
+        """Whether nothing was ever read of it, in this run or an earlier one."""
+        return self._layout is None and all(
+            self._store.reading(fed.name).read_at is None for fed in self._points.values()
+        )
 
     @property
     def newcomer(self) -> SecondaryAddress | None:
@@ -131,7 +145,13 @@ class MeterPoints:
         self._points.clear()
 
     def answered(
-        self, telegrams: Sequence[Telegram], at: float, now: float, *, suspect: bool = False
+        self,
+        telegrams: Sequence[Telegram],
+        at: float,
+        now: float,
+        *,
+        suspect: bool = False,
+        first: bool = False,
     ) -> Taken:
         """Take a whole answer.
 
@@ -144,17 +164,21 @@ class MeterPoints:
             now: the same moment by the monotonic clock, for the age: clocks are set, ages are not.
             suspect: the line shows damage, and no parity guards it. Nothing new is then believed
                 until a second reading confirms it, but what a code in the telegram proves.
+            first: nothing is known of the meter that this answer could be held against, and no
+                parity guards the line: it is read twice, or a third time where the two differ.
         """
         header = telegrams[0].header
         vouched = all(map(_is_vouched, telegrams))
-        suspect = suspect and not vouched
-        whose = self._identity.judge(None if header is None else header.address, suspect=suspect)
+        suspect, first = suspect and not vouched, first and not vouched
+        unproven = suspect or first
+        whose = self._identity.judge(None if header is None else header.address, suspect=unproven)
         records = [record for telegram in telegrams for record in telegram.records]
         # A meter's records are the very same objects from answer to answer, but for their values.
         layout = [record.header for record in records]
         if whose is Whose.DOUBTED:
             if not self._identity.is_known:
-                self._strange = layout  # the second answer confirms both
+                self._layouts.note(layout)  # the second answer confirms both
+                self._before = _Before(records, layout, at, now)
             return Taken([], [self._full(SECONDARY_ADDRESS)])
         self._put(ANSWERING, whose is not Whose.FOREIGN, at)
         if whose is Whose.FOREIGN:
@@ -170,9 +194,9 @@ class MeterPoints:
             self._told.trouble(fault, _REMEDIES_OF_SECURITY[fault])
             self._fail_all(fault)
             return Taken([], [])
-        if suspect and layout not in (self._layout, self._strange):
-            return self._hold(layout, at)
-        self._strange = None
+        if not self._layouts.takes(layout, suspect=unproven, vouched=vouched):
+            self._before = _Before(records, layout, at, now)
+            return self._hold(at)
         self._put(LAST_READ, datetime.datetime.fromtimestamp(at), at)
         undecoded = undecoded_of(telegrams)
         self._told.gap(undecoded, now, empty=not records)
@@ -184,13 +208,27 @@ class MeterPoints:
             own_fault,
             "its values are in fault for as long as it does; its display or manual says more",
         )
-        answer = _Answer(records, at, now, own_fault, undecoded, suspect, vouched)
+        self._recall(layout)
+        answer = _Answer(records, at, now, own_fault, undecoded, suspect, vouched, first)
         return Taken(new, self._take(answer))
+
+    def _recall(self, layout: list[RecordHeader]) -> None:
+        """The answer before had these records too, and was held back: its values count now."""
+        before, self._before = self._before, None
+        if before is None or before.layout != layout:
+            return
+        for fed in self._points.values():
+            if isinstance(fed.source, Fault):
+                continue
+            value = read(fed, before.records[fed.source])
+            if not isinstance(value, Fault):
+                fed.watch.recall(Said(value, before.at, before.now))
 
     def _take(self, answer: _Answer) -> list[str]:
         """Take the values of an answer that is ours; the points that are in doubt then."""
-        records, at, now, own_fault, _, suspect, vouched = answer
+        records, at, now, own_fault, _, suspect, vouched, first = answer
         was_asked, self._asked = self._asked, False
+        self._first = first or (self._first and was_asked)
         readings: dict[str, Reading] = {}
         failing: list[tuple[Fed, Fault]] = []
         said: list[tuple[Fed, Fault | None]] = []
@@ -215,10 +253,12 @@ class MeterPoints:
                 continue
             if fed.said is not None:
                 said.append((fed, None))
-            if watch.settles(outcome, now, suspect=suspect):
+            unsure = self._first and watch.last is None
+            if watch.settles(outcome, now, suspect=suspect or unsure):
                 readings[fed.name] = Reading(outcome, at, own_fault, fed.step)
                 continue
-            decided = self._weigh(fed, Said(outcome, at, now), suspect, vouched, was_asked)
+            doubtful = suspect or (unsure and not watch.is_near(outcome))
+            decided = self._weigh(fed, Said(outcome, at, now), doubtful, vouched, was_asked)
             if isinstance(decided, Fault):
                 failing.append((fed, decided))
                 continue
@@ -272,13 +312,15 @@ class MeterPoints:
         self._asked = False
         was_stranger = self._identity.in_doubt
         self._identity.leave()
+        was_held = self._layouts.in_doubt or was_stranger
+        self._layouts.leave()
         if was_stranger and self._identity.is_known:
             self._put(ANSWERING, False, at)
             self._fail_all(Fault.FOREIGN_METER)
             return
         for fed in self._points.values():
             fault = self._store.reading(fed.name).fault
-            in_doubt = self._strange is not None and fault in (None, Fault.NEVER_READ)
+            in_doubt = was_held and fault in (None, Fault.NEVER_READ)
             if in_doubt or fed.watch.in_doubt:
                 self.doubts.undecided += 1
                 self._store.fail(fed.name, Fault.DOUBTED)
@@ -338,11 +380,12 @@ class MeterPoints:
             if fed.settled is not None and not fed.found:
                 fed.settled = fed.settled._replace(beside=frozenset())
         self._layout = None
+        self._layouts = Layouts()
+        self._before = None
 
-    def _hold(self, layout: list[RecordHeader], at: float) -> Taken:
-        """Believe nothing of an answer with other records than before: it has to come twice."""
-        was_strange, self._strange = self._strange is not None, layout
-        if was_strange:
+    def _hold(self, at: float) -> Taken:
+        """Believe nothing of an answer with other records than ever: they have to come twice."""
+        if self._layouts.held > MOST_HELD:
             self.undecided(at)
             return Taken([], [])
         return Taken([], [self._full(LAST_READ)])
@@ -600,6 +643,16 @@ class _Answer(NamedTuple):
     undecoded: str
     suspect: bool
     vouched: bool
+    first: bool
+
+
+class _Before(NamedTuple):
+    """An answer that was held back until another one has the same records."""
+
+    records: Sequence[DataRecord]
+    layout: list[RecordHeader]
+    at: float
+    now: float
 
 
 def _is_vouched(telegram: Telegram) -> bool:

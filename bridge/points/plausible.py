@@ -30,6 +30,7 @@ from typing import NamedTuple
 from bridge.points.nature import ANY, Nature
 from bridge.points.reading import Fault, Value
 
+MINUTE = 60.0
 HOUR = 3600.0
 DAY = 24 * HOUR
 WEEK = 7 * DAY
@@ -43,6 +44,9 @@ STEPS = 10
 
 # Of a floating-point number, which has no steps: so much of it. A REAL32 holds 24 bits.
 FRACTION = Decimal("1e-6")
+
+# Two first readings that differ by no more than this part of their size confirm each other.
+NEAR = Decimal("0.01")
 
 # Until a counter was watched for a day and a night, its greatest rate is not known. It may then
 # run as fast as if it had come to its present count within a week, which few ever did; one that
@@ -72,6 +76,7 @@ BACK_WITHIN = WEEK
 OFTEN = 20 * HOUR
 
 READINGS = 3  # as many decide
+MOST_READINGS = 5  # on a line that shows damage, where the middle one of three does not fit
 
 
 @dataclass(slots=True)
@@ -253,6 +258,24 @@ class Watch:
         self._believe(value, now)
         return True
 
+    def recall(self, said: Said) -> None:
+        """Hold the next reading against an earlier one, where nothing else is known."""
+        if self.last is None and not self.pending:
+            self.pending = [said]
+
+    def is_near(self, value: Value) -> bool:
+        """Whether a value is what the reading before may have become within seconds.
+
+        False where there is none before.
+        """
+        if not self.pending:
+            return False
+        before = self.pending[-1].value
+        if isinstance(value, Decimal) and isinstance(before, Decimal):
+            far = abs(value - before)
+            return far <= max(abs(value) * NEAR, STEPS * (self._step or Decimal(0)))
+        return value == before or _runs_on(before, value, MINUTE)
+
     def weigh(self, said: Said, *, suspect: bool, vouched: bool = False) -> Weighed:
         """Decide about a reading that is not believed at once, with those before it.
 
@@ -282,6 +305,15 @@ class Watch:
             self.pending = readings
             return _ASKED_AGAIN
         middle = median(readings)
+        # It may have jumped; or two of three were damaged, which on a bad line does happen.
+        if (
+            suspect
+            and middle is not None
+            and len(readings) < MOST_READINGS
+            and (len(readings) % 2 == 0 or not self._fits(middle.value, middle.now))
+        ):
+            self.pending = readings
+            return _ASKED_AGAIN
         if middle is not None:
             first = pending[0]
             damaged = not self._fits(first.value, first.now) and self._fits(middle.value, said.now)

@@ -161,7 +161,22 @@ class Segment:
 
         The line has shown damage lately, and characters with a wrong parity are not marked.
         """
-        return self._trust.shows_damage and not self._transport.guards_parity
+        return self._trust.shows_damage and not self.guarded
+
+    @property
+    def guarded(self) -> bool:
+        """Whether characters with a wrong parity are marked."""
+        return self._transport.guards_parity
+
+    def minimum_gap(self, meter: str) -> float:
+        """Seconds for which a meter is left alone when it has answered.
+
+        Raises:
+            UnknownMeterError: it is not on this bus.
+        """
+        if meter not in self._meters:
+            raise UnknownMeterError(self.settings.name, meter)
+        return self._meters[meter].minimum_gap
 
     async def run(self) -> None:
         """Open the port, read the meters in turn, open it again when it is lost; for ever."""

@@ -25,8 +25,12 @@ class Bus:
     """A segment as far as it is asked."""
 
     suspect: bool = False
+    guarded: bool = True
     gap: float = 0.0
     asked: list[str] = field(default_factory=list)
+
+    def minimum_gap(self, meter: str) -> float:
+        return self.gap
 
     def read_now(self, meter: str) -> float:
         self.asked.append(meter)

@@ -43,6 +43,9 @@ def planned(*points: PointPlan, max_age: float = 60.0) -> MeterPlan:
 ENERGY = PointPlan("energy", Selector(quantity=Quantity.ENERGY), Kind.NUMBER)
 FOUND = MeterPlan(name="heat-1", address="", max_age=60.0)
 
+# What is doubted of an answer with other records than ever.
+HELD_BACK = ["heat-1.last-read"]
+
 
 class House:
     """A meter's points over a store and a ledger of their own."""
@@ -117,7 +120,8 @@ def test_a_unit_that_measures_something_else_is_a_fault_and_no_number() -> None:
 def test_a_bad_record_keeps_the_last_good_value_and_says_why(records: str, fault: Fault) -> None:
     house = House(planned(ENERGY))
     house.meter.answered(answer("0C 06 78 56 34 12"), AT, NOW)
-    house.meter.answered(answer(records), AT + 60, NOW + 60)
+    for _ in range(2):  # other records have to come twice
+        house.meter.answered(answer(records), AT + 60, NOW + 60)
     assert house.reading("energy") == Reading(Decimal(12345678), AT, fault)
     assert house.reading("answering").value is True
 
@@ -181,6 +185,7 @@ def test_points_that_nobody_named_are_found_in_the_first_answer() -> None:
     taken = house.meter.answered(answer("0C 06 78 56 34 12  4C 06 01 00 00 00"), AT, NOW)
     assert taken == (["heat-1.energy"], [])
     assert house.reading("energy").value == Decimal(12345678)
+    assert house.meter.answered(answer("0C 06 78 56 34 12"), AT, NOW) == ([], HELD_BACK)
     assert house.meter.answered(answer("0C 06 78 56 34 12"), AT, NOW) == ([], [])
 
 
@@ -205,8 +210,9 @@ def test_a_ledger_that_is_locked_at_the_first_answer_costs_one_round(tmp_path: P
 def test_a_record_that_comes_later_becomes_a_point_then() -> None:
     house = House(FOUND)
     house.meter.answered(answer("0C 06 78 56 34 12"), AT, NOW)
-    taken = house.meter.answered(answer("0C 13 01 00 00 00  0C 06 79 56 34 12"), AT, NOW)
-    assert taken.new == ["heat-1.volume"]
+    told = answer("0C 13 01 00 00 00  0C 06 79 56 34 12")
+    assert house.meter.answered(told, AT, NOW) == ([], HELD_BACK)
+    assert house.meter.answered(told, AT, NOW) == (["heat-1.volume"], [])
     assert house.reading("energy").value == Decimal(12345679)
 
 
@@ -228,7 +234,8 @@ def test_a_point_is_kept_only_when_a_second_answer_confirms_it(tmp_path: Path) -
     ledger = Ledger(tmp_path / "ledger")
     house = House(FOUND, ledger)
     house.meter.answered(answer("0C 06 78 56 34 12  04 13 01 00 00 00"), AT, NOW)
-    house.meter.answered(answer("0C 06 78 56 34 12"), AT, NOW)
+    for _ in range(2):
+        house.meter.answered(answer("0C 06 78 56 34 12"), AT, NOW)
     assert list(ledger.remembered("heat-1")) == ["energy"]
 
 
@@ -265,7 +272,8 @@ def test_an_ordinal_counts_among_as_many_as_there_were(tmp_path: Path) -> None:
     for _ in range(2):
         house.meter.answered(answer("02 FD 48 E6 00  02 FD 48 E7 00"), AT, NOW)
     assert house.reading("u").value == Decimal("23.0")
-    house.meter.answered(answer("02 FD 48 E7 00"), AT, NOW)
+    for _ in range(2):
+        house.meter.answered(answer("02 FD 48 E7 00"), AT, NOW)
     assert house.reading("u") == Reading(Decimal("23.0"), AT, Fault.AMBIGUOUS)
     again = House(planned(point), ledger)
     again.meter.answered(answer("02 FD 48 E7 00"), AT, NOW)
@@ -287,7 +295,8 @@ def test_a_point_is_fed_by_the_key_that_its_selector_came_down_to() -> None:
     house = House(planned(ENERGY))
     house.meter.answered(answer("0C 06 78 56 34 12"), AT, NOW)
     for place in ("04 06 01 00 00 00  0C 06 79 56 34 12", "0C 06 79 56 34 12  04 06 01 00 00 00"):
-        house.meter.answered(answer(place), AT, NOW)
+        for _ in range(2):
+            house.meter.answered(answer(place), AT, NOW)
         assert house.reading("energy") == Reading(Decimal(12345679), AT, None)
 
 
@@ -331,7 +340,7 @@ def test_what_was_sent_beside_the_record_is_never_it_after_a_restart_either(tmp_
     ledger = Ledger(tmp_path / "ledger")
     first = House(planned(ENERGY), ledger)
     first.meter.answered(answer("0C 06 78 56 34 12"), AT, NOW)
-    for _ in range(2):
+    for _ in range(3):
         first.meter.answered(answer("04 06 01 00 00 00  0C 06 79 56 34 12"), AT, NOW)
     ledger.close()
     again = House(planned(ENERGY), Ledger(tmp_path / "ledger"))
@@ -362,6 +371,7 @@ def test_a_found_point_that_sends_the_same_twice_later_is_in_doubt_and_brings_no
     for _ in range(2):
         house.meter.answered(answer("0C 06 78 56 34 12"), AT, NOW)
     both = answer("0C 06 01 00 00 00  0C 06 78 56 34 12")
+    assert house.meter.answered(both, AT, NOW) == ([], HELD_BACK)
     assert house.meter.answered(both, AT, NOW) == ([], [])
     assert house.reading("energy") == Reading(Decimal(12345678), AT, Fault.AMBIGUOUS)
 
@@ -376,7 +386,8 @@ def test_keys_count_on_over_the_telegrams_of_one_answer() -> None:
 def test_an_exchanged_meter_is_mapped_anew_where_it_sends_something_else() -> None:
     house = House(planned(ENERGY))
     house.meter.answered(answer("0C 06 78 56 34 12"), AT, NOW)
-    house.meter.answered(answer("0C 06 78 56 34 12  04 06 01 00 00 00"), AT, NOW)
+    for _ in range(2):
+        house.meter.answered(answer("0C 06 78 56 34 12  04 06 01 00 00 00"), AT, NOW)
     # What the old one sent beside its record may well be the new one's.
     for n in range(2):
         house.meter.answered(answer_of(OTHER_HEAT, "04 06 E8 03 00 00"), AT + n, NOW + n)
@@ -434,7 +445,8 @@ def test_points_that_the_ledger_has_from_an_older_version_keep_their_records(
     values = [house.reading(name).value for name in ("voltage", "voltage-2", "voltage-3")]
     assert values == [Decimal("23.0"), Decimal("23.1"), Decimal("23.2")]
     # Of the two equal ones one goes: neither takes the third one's place, nor the other's.
-    house.meter.answered(answer("04 FD 48 E8 00 00 00  02 FD 48 E7 00"), AT, NOW)
+    for _ in range(2):
+        house.meter.answered(answer("04 FD 48 E8 00 00 00  02 FD 48 E7 00"), AT, NOW)
     assert house.reading("voltage").fault is Fault.AMBIGUOUS
     assert house.reading("voltage-2").fault is Fault.AMBIGUOUS
     ledger.close()
@@ -451,6 +463,7 @@ def test_a_mistake_of_ours_halfway_does_not_outlive_the_answer(
 ) -> None:
     house = House(planned(ENERGY))
     house.meter.answered(answer("0C 06 78 56 34 12"), AT, NOW)
+    house.meter.answered(answer("04 13 01 00 00 00  0C 06 01 00 00 00"), AT, NOW)
     with monkeypatch.context() as patch:
         patch.setattr("bridge.points.fed.hold", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):

@@ -54,7 +54,8 @@ def test_a_record_that_is_missing_is_said_when_it_begins_and_when_it_ends(
 ) -> None:
     caplog.set_level("INFO")
     house = House(planned(ENERGY))
-    for records in ("4C 06 01 00 00 00", "4C 06 02 00 00 00", "0C 06 78 56 34 12"):
+    other = "0C 06 78 56 34 12"  # other records have to come twice
+    for records in ("4C 06 01 00 00 00", "4C 06 02 00 00 00", other, other):
         house.meter.answered(answer(records), AT, NOW)
     assert messages(caplog) == [
         "WARNING heat-1.energy: names no record of this meter; the closest is 4C06 (energy, "
@@ -90,7 +91,8 @@ def test_of_a_found_point_that_was_cut_it_is_not_said_to_name_it_in_the_file(
 ) -> None:
     house = House(FOUND)
     house.meter.answered(answer("0C 06 78 56 34 12"), AT, NOW)
-    house.meter.answered(answer("04 13 01 00 00 00") + answer("0C 06 79 56"), AT, NOW)
+    for _ in range(2):
+        house.meter.answered(answer("04 13 01 00 00 00") + answer("0C 06 79 56"), AT, NOW)
     cut = "telegram 2, byte 12: premature end of record: 0C067956"
     assert messages(caplog)[0].endswith(f"cannot be decoded: {cut}; what is whole is used")
     assert messages(caplog)[1].endswith(f"; perhaps it is in what could not be decoded: {cut}")
@@ -101,7 +103,7 @@ def test_an_answer_without_any_record_is_said_when_it_begins_and_when_it_ends(
 ) -> None:
     caplog.set_level("INFO")
     house = House(FOUND)
-    for records in ("", "", "0C 06 78 56 34 12"):
+    for records in ("", "", "0C 06 78 56 34 12", "0C 06 78 56 34 12"):
         house.meter.answered(answer(records), AT, NOW)
     assert messages(caplog) == [
         "WARNING heat-1: answered without any record; see with `read` what it says",
@@ -133,7 +135,8 @@ def test_a_unit_that_does_not_fit_is_said(caplog: pytest.LogCaptureFixture) -> N
 def test_a_doubt_about_a_found_point_says_to_write_it(caplog: pytest.LogCaptureFixture) -> None:
     house = House(FOUND)
     house.meter.answered(answer("02 FD 48 E6 00  02 FD 48 E7 00"), AT, NOW)
-    house.meter.answered(answer("02 FD 48 E7 00"), AT, NOW)
+    for _ in range(2):
+        house.meter.answered(answer("02 FD 48 E7 00"), AT, NOW)
     assert len(messages(caplog)) == 2
     assert messages(caplog)[0] == (
         "WARNING heat-1.voltage: names 02FD48, which this meter sent 2 times and now sends once: "

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import json
-import os
 from decimal import Decimal
 from pathlib import Path
 
@@ -34,7 +33,7 @@ OTHER = encode_frame(LongFrame(0x08, 7, 0x72, bytes.fromhex("0C 06 11 22 33 00")
 def _from_the_root(monkeypatch: pytest.MonkeyPatch) -> None:
     """The processes that are started import from there."""
     monkeypatch.chdir(ROOT)
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, (str(ROOT),))))
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
 
 
 def test_share_of_what_no_master_can_avoid() -> None:
