@@ -38,6 +38,10 @@ RESTART_PAUSE = 10.0
 # How often the ledger is brought to the disk, in seconds: what a power cut takes at most.
 LEDGER_SYNC = 3.0
 
+# How many new objects before the youngest are looked through for garbage, and how many such looks
+# before the older ones are. There is little garbage that is not freed at once.
+GC_THRESHOLD = (20_000, 50, 100)
+
 LEDGER_FILE = "ledger.sqlite"
 
 
@@ -129,6 +133,7 @@ class Bridge:
             raise
         gc.collect()
         gc.freeze()
+        gc.set_threshold(*GC_THRESHOLD)
         for name, segment in self._segments.items():
             self._begin(f"bus {name}", _keep_running(segment))
         self._begin("age", self._watch_age())

@@ -242,12 +242,17 @@ class Readings:
         )
 
     def _read_again(self, meter: str, points: MeterPoints, bus: Bus, at: float) -> None:
-        """A value is in doubt: the next turn is this meter's, if it may be asked already."""
+        """A value is in doubt: the meter is read again, as soon as its minimum gap allows.
+
+        Until then the last good value stands, with the age that it has.
+        """
         self._second_reads[meter] += 1
-        if self._second_reads[meter] <= MOST_SECOND_READS and bus.read_now(meter) <= 0:
+        if self._second_reads[meter] <= MOST_SECOND_READS:
+            bus.read_now(meter)
             return
         del self._second_reads[meter]
         points.undecided(at)
+        self._heard_of(meter, None)
 
     def _look_for_twin(self, meter: str) -> None:
         """Say, once, when two meters of the file turn out to be one on the bus."""

@@ -92,12 +92,32 @@ def test_damage_that_passed_its_checksum_never_shows(site: Site) -> None:
     assert site.energy() == (Decimal(100001), None)
 
 
-def test_a_doubt_that_cannot_be_settled_now_is_a_fault(site: Site) -> None:
+def test_a_doubt_about_a_meter_that_shall_be_left_alone_is_settled_when_its_gap_is_over(
+    site: Site,
+) -> None:
     site.answers("00100000")
     site.answers("00100001")
     site.bus.gap = 600.0
     site.answers("00900001")
-    assert site.energy() == (Decimal(100001), Fault.DOUBTED)
+    assert site.bus.asked == ["heat"]  # the schedule has it wait
+    assert site.energy() == (Decimal(100001), None)
+    site.now += 600.0
+    site.answers("00900001")
+    assert site.energy() == (Decimal(900001), None)
+    assert site.bus.asked == ["heat"]
+
+
+def test_a_battery_meter_on_a_suspect_line_is_not_read_at_each_gap_for_ever(site: Site) -> None:
+    site.bus.suspect, site.bus.gap = True, 900.0
+    turns = 40
+    for number in range(turns):
+        before = len(site.bus.asked)
+        site.answers(f"{100000 + number * 7:08d}")
+        while len(site.bus.asked) > before:  # what the schedule does with it
+            before = len(site.bus.asked)
+            site.answers(f"{100000 + number * 7:08d}")
+    assert len(site.bus.asked) <= 2 * turns
+    assert site.energy() == (Decimal(100000 + 7 * (turns - 1)), None)
 
 
 def test_a_doubt_ends_with_a_second_reading_that_fails(site: Site) -> None:

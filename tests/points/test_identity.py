@@ -272,3 +272,36 @@ def test_on_a_suspect_line_even_the_first_identity_has_to_come_twice() -> None:
     house.meter.answered(told, AT + 2, NOW + 2, suspect=True)
     assert house.meter.identity == HEAT
     assert house.reading("secondary-address").value == str(HEAT)
+
+
+def test_on_a_suspect_line_another_identity_has_to_come_three_times() -> None:
+    house = settled(planned(ENERGY))
+    for n in range(2):
+        assert house.meter.answered(STRANGE, AT + n, NOW + n, suspect=True) == DOUBTED
+        assert house.meter.identity == HEAT
+    house.meter.answered(STRANGE, AT + 2, NOW + 2, suspect=True)
+    assert house.meter.identity == OTHER_HEAT
+    # What it sends has to come twice as well; both answers count.
+    house.meter.answered(STRANGE, AT + 3, NOW + 3, suspect=True)
+    assert house.reading("energy") == Reading(Decimal(2), AT + 3, None)
+
+
+def test_the_same_damage_twice_in_the_identity_is_no_exchange_on_a_suspect_line() -> None:
+    house = settled(planned(ENERGY))
+    for n in range(2):
+        house.meter.answered(STRANGE, AT + n, NOW + n, suspect=True)
+    house.meter.answered(answer("0C 06 78 56 34 12"), AT + 2, NOW + 2, suspect=True)
+    assert house.meter.identity == HEAT
+    for n in range(3, 5):
+        assert house.meter.answered(STRANGE, AT + n, NOW + n, suspect=True) == DOUBTED
+    assert house.meter.identity == HEAT
+
+
+def test_another_identity_is_counted_on_in_the_next_turn() -> None:
+    house = settled(planned(ENERGY))
+    for n in range(2):
+        house.meter.answered(STRANGE, AT + n, NOW + n, suspect=True)
+    house.meter.undecided(AT + 2)
+    assert house.reading("energy").fault is Fault.FOREIGN_METER
+    house.meter.answered(STRANGE, AT + 60, NOW + 60, suspect=True)
+    assert house.meter.identity == OTHER_HEAT

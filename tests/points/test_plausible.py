@@ -341,3 +341,54 @@ def test_a_counter_never_believes_what_it_cannot_have_counted(
         if believed is not None:
             assert isinstance(believed, Decimal)
             assert abs(believed - truth) <= 4 * 10 * 4 + 10
+
+
+def test_on_a_suspect_line_a_middle_one_that_does_not_fit_is_asked_for_up_to_five_times() -> None:
+    line = Line(Nature.COUNTER)
+    line.run(100_000, 100_010)
+    line.suspect = True
+    assert line.read(5) is None
+    assert line.read(2_000_000, AGAIN) is None
+    assert line.read(3_000_000, AGAIN) is None, "two of three were damaged, at the least"
+    assert line.watch.in_doubt
+    assert line.read(100_020, AGAIN) is None
+    assert line.read(100_020, AGAIN) == 100_020
+
+
+def test_of_five_readings_that_differ_the_middle_one_is_believed() -> None:
+    line = Line(Nature.MEASURED)
+    line.run(1000)
+    line.suspect = True
+    assert [line.read(n, AGAIN) for n in (5000, 60_000, 5010, 5030)] == [None] * 4
+    assert line.read(5020, AGAIN) == 5020
+
+
+def test_a_value_is_near_the_reading_before_within_a_hundredth_or_ten_steps() -> None:
+    watch = Watch()
+    watch.bound(Nature.MEASURED, step=Decimal(1))
+    assert not watch.is_near(Decimal(0)), "there is none before"
+    watch.recall(Said(Decimal(10_000), 0.0, 0.0))
+    near = [n for n in (9_899, 9_901, 10_000, 10_101, 10_102) if watch.is_near(Decimal(n))]
+    assert near == [9_901, 10_000, 10_101]
+    watch.forget()
+    watch.recall(Said(Decimal(20), 0.0, 0.0))
+    assert watch.is_near(Decimal(30))
+    assert not watch.is_near(Decimal(31))
+
+
+def test_a_text_is_near_an_equal_one_and_a_clock_near_one_that_went_on() -> None:
+    text, clock = Watch(), Watch()
+    text.recall(Said("one", 0.0, 0.0))
+    assert text.is_near("one")
+    assert not text.is_near("two")
+    noon = datetime.datetime(2026, 3, 28, 12)
+    clock.recall(Said(noon, 0.0, 0.0))
+    assert clock.is_near(noon + datetime.timedelta(minutes=1))
+    assert not clock.is_near(noon + datetime.timedelta(days=1))
+
+
+def test_what_was_held_back_is_recalled_only_where_nothing_is_known() -> None:
+    line = Line(Nature.COUNTER)
+    line.run(100_000)
+    line.watch.recall(Said(Decimal(5), 1.0, 1.0))
+    assert not line.watch.pending
