@@ -7,8 +7,8 @@ import fcntl
 import gc
 import logging
 from collections import Counter
-from collections.abc import Callable, Coroutine
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Collection, Coroutine
+from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -20,10 +20,11 @@ from bridge.bacnet.server import BacnetDevice, DeviceSettings, ForeignSettings
 from bridge.config.model import Bus, Site
 from bridge.errors import BridgeError
 from bridge.points.history import HISTORY_FILE, History
-from bridge.points.ledger import Ledger
+from bridge.points.ledger import Ledger, LedgerError
+from bridge.points.plan import MeterPlan
 from bridge.points.reading import Fault
 from bridge.points.store import Store
-from bridge.polling.engine import Segment, UnknownMeterError
+from bridge.polling.engine import Segment
 from bridge.polling.settings import MeterSettings, SegmentSettings
 from bridge.transport import Transport, make_transport
 
@@ -54,14 +55,16 @@ class ReloadError(BridgeError):
 
 
 class _Changes(NamedTuple):
-    """Meters, by what a changed configuration does to them."""
+    """Meters, by what a changed configuration does to them; some have other points then."""
 
     removed: list[str]
     changed: list[str]
     added: list[str]
+    of_points: list[str]
 
     def said(self) -> list[str]:
-        return [f"meter {name} {what}" for what, names in self._asdict().items() for name in names]
+        named = (("removed", self.removed), ("changed", self.changed), ("added", self.added))
+        return [f"meter {name} {what}" for what, names in named for name in names]
 
 
 class Bridge:
@@ -188,28 +191,52 @@ class Bridge:
         said: list[str] = []
         await self._change_device(site, said)
         self._history.set_limits(keep=site.history.keep, max_size=site.history.max_size)
-        for name in self._segments.keys() - site.buses.keys():
-            await self._remove_segment(name)
+        gone = self._segments.keys() - site.buses.keys()
+        for name in gone:
+            await self._end_segment(name)
             said.append(f"bus {name} removed")
+        # From here to the end nothing waits: no answer comes between the points and the buses.
         changes = self._change_meters(site)
         said += changes.said()
+        for name in gone:
+            self.readings.detach(name)
         for name, bus in site.buses.items():
-            settings = segment_settings(name, bus)
-            segment = self._segments.get(name)
-            if segment is None:
-                self._begin(f"bus {name}", _keep_running(self._add_segment(settings, meters[name])))
-                said.append(f"bus {name} added")
-            elif (settings, meters[name]) != self._told[name]:
-                line = settings.line != self._told[name][0].line
-                segment.apply(settings, meters[name], _transport(settings) if line else None)
-                self._told[name] = settings, meters[name]
-                said.append(f"bus {name} changed")
-        for name in changes.changed:
-            # What is new in it shall be seen. A meter that has moved is read at once anyway.
-            with suppress(UnknownMeterError):
-                self._segments[self.readings.place_of(name)[0]].read_now(name)
+            self._change_segment(segment_settings(name, bus), meters[name], changes, said)
         self.site = site
         return said
+
+    def _change_segment(
+        self,
+        settings: SegmentSettings,
+        meters: list[MeterSettings],
+        changes: _Changes,
+        said: list[str],
+    ) -> None:
+        name = settings.name
+        names = {meter.name for meter in meters}
+        segment = self._segments.get(name)
+        if segment is None:
+            segment = self._add_segment(settings, meters)
+            for meter, ago in self._read_ago(names).items():
+                segment.heard(meter, ago)
+            self._begin(f"bus {name}", _keep_running(segment))
+            said.append(f"bus {name} added")
+            return
+        before, told = self._told[name]
+        due = names & set(changes.of_points)
+        if (settings, meters) == (before, told) and not due:
+            return
+        new = names - {meter.name for meter in told}
+        transport = _transport(settings) if settings.line != before.line else None
+        segment.apply(settings, meters, transport, due=due, heard=self._read_ago(new))
+        if (settings, meters) != (before, told):
+            said.append(f"bus {name} changed")
+        self._told[name] = settings, meters
+
+    def _read_ago(self, meters: Collection[str]) -> dict[str, float]:
+        """How long ago meters were read, as far as they were."""
+        agos = {name: self.readings.read_ago(name) for name in meters}
+        return {name: ago for name, ago in agos.items() if ago is not None}
 
     async def _change_device(self, site: Site, said: list[str]) -> None:
         settings = _device_settings(site)
@@ -240,12 +267,21 @@ class Bridge:
             removed=[name for name in before if name not in plans],
             changed=[name for name in plans if name in before and plans[name] != before[name]],
             added=[name for name in plans if name not in before],
+            of_points=[
+                name
+                for name in plans
+                if name in before and _points(plans[name][0]) != _points(before[name][0])
+            ],
         )
-        with self.store.replacing(), self._ledger.transaction():
-            for name in (*changes.removed, *changes.changed):
-                self.readings.remove(name)
-            for name in (*changes.changed, *changes.added):
-                self.readings.add(*plans[name], first_round=False)
+        try:
+            with self.store.replacing(), self._ledger.transaction():
+                for name in (*changes.removed, *changes.changed):
+                    self.readings.remove(name)
+                for name in (*changes.changed, *changes.added):
+                    self.readings.add(*plans[name], first_round=False)
+        except LedgerError as error:
+            # What is offered stays so; the ledger takes it when it can be written again.
+            log.error("%s", error)
         return changes
 
     def _add_segment(self, settings: SegmentSettings, meters: list[MeterSettings]) -> Segment:
@@ -255,14 +291,11 @@ class Bridge:
         self.readings.attach(settings.name, segment)
         return segment
 
-    async def _remove_segment(self, name: str) -> None:
+    async def _end_segment(self, name: str) -> None:
         task = self._tasks.pop(f"bus {name}")
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         del self._segments[name], self._told[name]
-        for meter in [each for each in self.readings if self.readings.place_of(each)[0] == name]:
-            self.readings.remove(meter)
-        self.readings.detach(name)
 
     def faults(self) -> Counter[Fault]:
         """How many of the meters' values are in fault now, by the reason."""
@@ -307,6 +340,10 @@ async def _keep_running(segment: Segment) -> None:
         except Exception:
             log.exception("%s: polling has ended in an error", segment.settings.name)
         await asyncio.sleep(RESTART_PAUSE)
+
+
+def _points(plan: MeterPlan) -> tuple[object, ...]:
+    return plan.points, plan.all_storages
 
 
 def _meters(bus: Bus) -> list[MeterSettings]:

@@ -44,8 +44,7 @@ _WITHOUT_DATA = {FailureKind.BUSY, FailureKind.APPLICATION_ERROR, FailureKind.UN
 class Bus(Protocol):
     """What is asked of a `Segment`."""
 
-    @property
-    def suspect(self) -> bool: ...
+    def is_suspect(self, meter: str) -> bool: ...
 
     @property
     def guarded(self) -> bool: ...
@@ -191,7 +190,9 @@ class Readings:
         bus = self._buses[place.bus]
         # A meter that shall be left alone between two readouts is believed after the first.
         first = points.is_new and not bus.guarded and not bus.minimum_gap(meter)
-        taken = points.answered(telegrams, at, self._monotonic(), suspect=bus.suspect, first=first)
+        taken = points.answered(
+            telegrams, at, self._monotonic(), suspect=bus.is_suspect(meter), first=first
+        )
         if taken.new:
             log.info(
                 "%s: found %d new points in its answer",

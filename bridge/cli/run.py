@@ -64,6 +64,8 @@ def run(
       mbus-bacnet run site.yaml
       mbus-bacnet run --demo
     """
+    # Before there is anything to reload, it is no reason to end.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     if demo == (config is not None):
         raise typer.BadParameter("name the site's file, or say --demo for simulated meters")
     if log_format is not None:
@@ -144,12 +146,14 @@ async def _serve(site: Site, *, state: Path | None, reload: _Reload | None) -> N
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    # Before the bridge has started, there is nothing to reload, and no reason to end.
-    loop.add_signal_handler(signal.SIGHUP, _nothing)
+    early = asyncio.Event()
+    loop.add_signal_handler(signal.SIGHUP, _nothing if reload is None else early.set)
     bridge.on_first_round = lambda first: _say_first_round(bridge, first)
     await bridge.start()
     if reload is not None:
         loop.add_signal_handler(signal.SIGHUP, partial(reload.ask, bridge))
+        if early.is_set():
+            reload.ask(bridge)
     _say_what_runs(site, demo=reload is None)
     await bridge.run(stop)
     say("stopped")

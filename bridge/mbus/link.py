@@ -355,7 +355,14 @@ class Link:
             self._transmit(exchange, now)
             return None
         if exchange.acknowledged:
-            return self._acknowledge(exchange, now)
+            owed = exchange.service is _Service.REQUEST and self._owed.takes_acknowledgement(now)
+            if not owed:
+                return self._acknowledge(exchange, now)
+            exchange.acknowledged = False
+            self._take_debt(exchange)
+            if now < exchange.window_end:
+                exchange.deadline = exchange.window_end
+                return None
         if len(self._incoming):
             outcome = self._search_remains(exchange, now)
             if outcome is not None:
@@ -489,6 +496,7 @@ class Link:
             return None
         if self._owed.takes_telegram(frame, exchange.who, exchange.identity, now):
             self._take_debt(exchange)
+            exchange.unpaid_here = True  # its own answer is still on the way
             return None
         return self._answer(exchange, frame, now)
 

@@ -365,6 +365,9 @@ class Readout:
                 return None
             if not self._count:
                 return self._only_format()
+            if self._effort.silences:
+                # It may be a late answer to a repetition, and no sign that this was all.
+                return self._fail(Trouble.DAMAGED, "a telegram came twice, perhaps late")
             return self._complete(repeats=True)
         self._seen.add(content)
         try:

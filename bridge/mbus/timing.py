@@ -22,12 +22,16 @@ class Timing:
             slower than the standard allows, and never shortens.
         latency: seconds that the way to the bus and back adds: a USB adapter, a network.
         tries: how often a request goes out before its meter counts as silent (EN 13757-2: 3).
+        hold_up: seconds for which a network may hold up a part of a frame, once and again; None for
+            the latency. A segment of TCP that is lost takes some 0.3 s to come anew, however quick
+            all others are.
     """
 
     baudrate: int = 2400
     timeout: float | None = None
     latency: float = 0.0
     tries: int = 3
+    hold_up: float | None = None
 
     def characters(self, count: int) -> float:
         """Seconds that ``count`` characters take on the wire."""
@@ -53,7 +57,7 @@ class Timing:
         FT 1.2 knows no gaps in a frame, but converters hand bytes on in bursts, up to 100 ms apart,
         and networks twice their latency.
         """
-        return 0.1 + self.idle + 2 * self.latency
+        return 0.1 + self.idle + 2 * (self.latency if self.hold_up is None else self.hold_up)
 
 
 def timing_of(timing: Timing, way: Way) -> Timing:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import datetime
 import os
 import sqlite3
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 _RIGHTS = "give the user that runs the bridge the right to write it, and its folder"
@@ -22,7 +23,26 @@ _REMEDIES = {
 }
 
 # What says that the bytes of the file are wrong, rather than its place, its rights or its disk.
-_DAMAGE = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
+# Our own statements break no constraint: one that is broken stands in an index and not in its table.
+_DAMAGE = (
+    "SQLITE_CORRUPT",
+    "SQLITE_NOTADB",
+    "SQLITE_FORMAT",
+    "SQLITE_CONSTRAINT",
+    "SQLITE_MISMATCH",
+    "SQLITE_TOOBIG",
+)
+# And what it says where a table or a column has another name than we gave it.
+_DAMAGED_SCHEMA = ("no such ", "malformed ", "has no column named")
+
+# What keeps a file from being written, though it may be read: rights, a full disk, a bad one.
+_UNWRITABLE = (
+    "SQLITE_READONLY",
+    "SQLITE_FULL",
+    "SQLITE_CANTOPEN",
+    "SQLITE_IOERR",
+    "SQLITE_PERM",
+)
 
 # A file up to this size, in bytes, is looked through when it is opened: 0.1 s on a small gateway.
 CHECKED_SIZE = 16_000_000
@@ -63,7 +83,54 @@ def remedy(error: sqlite3.Error, otherwise: str) -> str:
 def is_damage(error: sqlite3.Error) -> bool:
     """Whether the file itself is damaged; not so where rights, locks or a full disk fail it."""
     code = getattr(error, "sqlite_errorname", None) or ""
+    if code == "SQLITE_ERROR":
+        return any(words in str(error) for words in _DAMAGED_SCHEMA)
     return isinstance(error, DamagedError) or code.startswith(_DAMAGE)
+
+
+def is_unwritable(error: sqlite3.Error) -> bool:
+    """Whether the file cannot be written because of its rights, its folder or its disk."""
+    code = getattr(error, "sqlite_errorname", None) or ""
+    return code.startswith(_UNWRITABLE)
+
+
+def lenient(text: bytes) -> str:
+    """Text of a file that may be damaged: what is no UTF-8 is no reason to lose the rest."""
+    return text.decode(errors="replace")
+
+
+@contextmanager
+def reading_what_may_be_damaged(path: Path | None) -> Iterator[None]:
+    """While a file is opened, or all of it is read: what only damage can bring about is said so.
+
+    Raises:
+        DamagedError: the schema is no text, or names what is not there, or holds other types than
+            it says, or the header asks for a later version of SQLite.
+    """
+    try:
+        yield
+    except UnicodeDecodeError as error:
+        raise DamagedError("its schema is no text") from error
+    except (TypeError, ValueError, OverflowError) as error:
+        raise DamagedError(f"it holds what was never written: {error}") from error
+    except sqlite3.OperationalError as error:
+        code = getattr(error, "sqlite_errorname", None) or ""
+        if code == "SQLITE_ERROR":
+            raise DamagedError(str(error)) from error
+        if code == "SQLITE_READONLY" and path is not None and _is_of_the_future(path):
+            raise DamagedError("its header is damaged") from error
+        raise
+
+
+def _is_of_the_future(path: Path) -> bool:
+    # https://sqlite.org/fileformat2.html, 1.3.3: a file with a later write version is read-only.
+    # Nobody has the file open here whose locks could end with this.
+    try:
+        with path.open("rb") as file:
+            header = file.read(20)
+    except OSError:
+        return False
+    return len(header) == 20 and (header[18] > 2 or header[19] > 2)
 
 
 def quick_check(connection: sqlite3.Connection, path: Path) -> None:
@@ -105,6 +172,29 @@ def connect_to_read(path: Path) -> sqlite3.Connection:
     """
     # Without a write-ahead log nothing is left to merge, and reading needs no right to write.
     how = "mode=ro" if Path(f"{path}-wal").exists() else "immutable=1"
-    return sqlite3.connect(
+    return _connect(path, how)
+
+
+def connect_to_rescue(path: Path) -> sqlite3.Connection:
+    """Open a file that nobody can write just now, with its log: no file is made beside it.
+
+    Raises:
+        sqlite3.Error: it cannot be opened.
+    """
+    # The index of the log, which is a file where it is shared, is then in memory. There is none to
+    # share it with: who could not write the file calls this, and holds the lock of the folder.
+    connection = _connect(path, "mode=ro&vfs=unix-none")
+    try:
+        connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+    except sqlite3.Error:
+        connection.close()
+        raise
+    return connection
+
+
+def _connect(path: Path, how: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(
         f"{path.absolute().as_uri()}?{how}", uri=True, isolation_level=None, timeout=5.0
     )
+    connection.text_factory = lenient
+    return connection

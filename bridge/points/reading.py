@@ -47,6 +47,9 @@ class Fault(StrEnum):
     INTERNAL = "an error in the bridge"
 
 
+# The value was read all the same, as the meter says it: it is kept, with the fault beside it.
+KEPT_FAULTS = (Fault.METER_ERROR,)
+
 Value = Decimal | str | bool | datetime.date | datetime.time | datetime.datetime
 
 

@@ -1,11 +1,13 @@
 """The history as it stands in its file: how values are written, and reading them back.
 
 One row of the table ``answers`` is one answer of a meter: when, and a JSON object from the number
-of each point to its value, as text with all its digits. ``points`` says what the numbers mean. A
-point whose kind, unit or origin (meter, record, factor) changes gets another number, so that old
-values keep theirs. ``last``
+of each point to its value, as text with all its digits; with a fault that the meter reported
+beside it, both are in a list. ``points`` says what the numbers mean. A point whose kind, unit or
+origin (meter, record, factor) changes gets another number, so that old values keep theirs. ``last``
 has the last value of each point as it was after the answer ``upto`` (in ``meta``); what came later
 stands in ``answers``.
+
+What a fault of the disk left is passed over, one answer or one value at a time, and counted.
 """
 
 from __future__ import annotations
@@ -16,13 +18,21 @@ import json
 import math
 import sqlite3
 from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager, suppress
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 from bridge.errors import BridgeError
-from bridge.points.database import connect_to_read, is_damage, remedy
-from bridge.points.reading import Kind, Value
+from bridge.points.database import (
+    connect_to_read,
+    connect_to_rescue,
+    is_damage,
+    is_unwritable,
+    reading_what_may_be_damaged,
+    remedy,
+)
+from bridge.points.reading import KEPT_FAULTS, Fault, Kind, Value
 
 # The file's PRAGMA user_version, and its application_id: "MBbh".
 VERSION = 1
@@ -50,19 +60,26 @@ TABLES = (
 _LOT = 10_000
 _SMALLEST_LOT = 8
 
+# Times of a year from 2 to 9998, in seconds since 1970: `datetime` can say them in every zone.
+_EARLIEST, _LATEST = -62_000_000_000.0, 253_300_000_000.0
+
 
 class HistoryError(BridgeError):
     """The history cannot be read."""
 
 
 class Row(NamedTuple):
-    """One value of the history; ``at`` is seconds since 1970, ``point`` the full name."""
+    """One value of the history; ``at`` is seconds since 1970, ``point`` the full name.
+
+    ``fault`` is what the meter reported about itself in the same answer.
+    """
 
     at: float
     meter: str
     point: str
     value: Value
     unit: str
+    fault: Fault | None = None
 
 
 class Key(NamedTuple):
@@ -103,6 +120,28 @@ def decode_value(kind: str, written: object) -> Value:
     return decode(written)
 
 
+def encode_reading(value: Value, fault: Fault | None) -> str | bool | list[str | bool]:
+    """A value for JSON, with the fault that came with it, one of `KEPT_FAULTS`."""
+    written = encode_value(value)
+    return written if fault is None else [written, fault.name]
+
+
+def decode_reading(kind: str, written: object) -> tuple[Value, Fault | None]:
+    """The value again, exactly, and the fault that came with it.
+
+    Raises:
+        ValueError: this is no value of that kind, or no such fault.
+    """
+    if not isinstance(written, list):
+        return decode_value(kind, written), None
+    if len(written) != 2:
+        raise ValueError(f"{written!r} is no value with its fault")
+    fault = next((each for each in KEPT_FAULTS if each.name == written[1]), None)
+    if fault is None:
+        raise ValueError(f"{written[1]!r} is no fault that is kept")
+    return decode_value(kind, written[0]), fault
+
+
 def _number(text: str) -> Decimal:
     try:
         return Decimal(text)
@@ -119,18 +158,32 @@ _DECODERS: dict[str, Callable[[str], Value]] = {
 }
 
 
-def object_of(text: str) -> dict[str, Any]:
+def object_of(text: object) -> dict[str, Any]:
     """A JSON object from the file; empty where a fault of the disk left something else."""
+    # All that is ever written is ASCII.
+    if not isinstance(text, str) or not text.isascii():
+        return {}
     try:
         found = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 
 
-def numbered(body: str) -> dict[int, Any]:
+def numbered(body: object) -> dict[int, Any]:
     """An object whose names are numbers of points."""
-    return {int(number): value for number, value in object_of(body).items() if number.isdigit()}
+    return {
+        int(number): value
+        for number, value in object_of(body).items()
+        if number.isdigit() and len(number) < 19
+    }
+
+
+def is_time(at: object) -> bool:
+    """Whether this is a time that `datetime` can say."""
+    return (
+        isinstance(at, float | int) and not isinstance(at, bool) and _EARLIEST < at < _LATEST
+    )
 
 
 class Known(NamedTuple):
@@ -151,6 +204,7 @@ class Records:
         """
         self._path = path
         self._log = Path(f"{path}-wal")
+        self.skipped = 0  # answers and values that a fault of the disk made unreadable, so far
         if not path.exists():
             raise HistoryError(f"{path}: there is no history yet; the bridge writes it as it reads")
         self._open()
@@ -158,9 +212,14 @@ class Records:
     def _open(self) -> None:
         self._merged = not self._log.exists()
         try:
-            self._connection = connect_to_read(self._path)
-            (version,) = self._connection.execute("PRAGMA user_version").fetchone()
-            (application,) = self._connection.execute("PRAGMA application_id").fetchone()
+            with reading_what_may_be_damaged(None):
+                try:
+                    version, application = self._connect(connect_to_read)
+                except sqlite3.OperationalError as error:
+                    if not is_unwritable(error):
+                        raise
+                    # Nothing can be made beside it: the folder is read-only, or the disk is full.
+                    version, application = self._connect(connect_to_rescue)
         except sqlite3.Error as error:
             raise self._explain(error) from error
         if application != APPLICATION_ID or version > VERSION:
@@ -173,6 +232,17 @@ class Records:
                     else "this is no history of a bridge"
                 )
             )
+
+    def _connect(self, connect: Callable[[Path], sqlite3.Connection]) -> tuple[int, int]:
+        self._connection = connect(self._path)
+        try:
+            (version,) = self._connection.execute("PRAGMA user_version").fetchone()
+            (application,) = self._connection.execute("PRAGMA application_id").fetchone()
+            self._connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+        except BaseException:
+            self._connection.close()
+            raise
+        return version, application
 
     def __enter__(self) -> Self:
         return self
@@ -199,6 +269,8 @@ class Records:
         until: float | None = None,
     ) -> Iterator[Row]:
         """Values in the order of time, taken from the file little by little.
+
+        What cannot be read among them is counted in ``skipped``.
 
         Args:
             meter: of these meters only.
@@ -232,7 +304,10 @@ class Records:
             key=lambda answer: answer[:2],
         )
         for at, _, number, body in answers:
-            for point_number, written in numbered(body).items():
+            values = numbered(body)
+            if not values:
+                self.skipped += 1
+            for point_number, written in values.items():
                 key = wanted.get(point_number)
                 if key is None:
                     if point_number in self._known:
@@ -243,10 +318,11 @@ class Records:
                         continue
                     key = wanted[point_number] = known.key
                 try:
-                    value = decode_value(key.kind, written)
+                    value, fault = decode_reading(key.kind, written)
                 except ValueError:
-                    continue  # a fault of the disk, which leaves the others as they are
-                yield Row(at, meters[number], key.name, value, key.unit)
+                    self.skipped += 1  # which leaves the others as they are
+                    continue
+                yield Row(at, meters[number], key.name, value, key.unit, fault)
 
     def last(
         self, meter: str | Collection[str] | None = None, point: str | Collection[str] | None = None
@@ -256,10 +332,12 @@ class Records:
         Raises:
             HistoryError: the file cannot be read.
         """
-        points = self._points()
         found: dict[int, tuple[float, object]] = {}
-        for at, number, written in self.last_written():
-            found[number] = at, written
+        # The bridge may keep last values apart between one statement and the next.
+        with self._one_view():
+            points = self._points()
+            for at, number, written in self.last_written():
+                found[number] = at, written
         rows: dict[str, Row] = {}
         for number, (at, written) in found.items():
             known = points.get(number)
@@ -268,10 +346,11 @@ class Records:
             if not _is_wanted(known.meter, meter) or not _is_wanted(known.key.name, point):
                 continue
             try:
-                value = decode_value(known.key.kind, written)
+                value, fault = decode_reading(known.key.kind, written)
             except ValueError:
+                self.skipped += 1
                 continue
-            row = Row(at, known.meter, known.key.name, value, known.key.unit)
+            row = Row(at, known.meter, known.key.name, value, known.key.unit, fault)
             # In two units, one is of before the configuration was changed.
             if row.point not in rows or rows[row.point].at < at:
                 rows[row.point] = row
@@ -289,6 +368,7 @@ class Records:
         self._known = {
             number: Known(meter, Key(name, kind, unit, origin))
             for number, meter, name, kind, unit, origin in rows
+            if all(isinstance(each, str) for each in (meter, name, kind, unit, origin))
         }
         return self._known
 
@@ -302,20 +382,35 @@ class Records:
                 " WHERE meter = ? AND (at, id) > (?, ?) AND at < ? ORDER BY at, id LIMIT ?",
                 (meter, at, number, until, lot),
             )
-            yield from rows
+            for row in rows:
+                if is_time(row[0]):
+                    yield row
+                else:
+                    self.skipped += 1
             if len(rows) < lot:
                 return
             at, number, _, _ = rows[-1]
 
     def _rows(self, statement: str, values: tuple[object, ...] = ()) -> list[Any]:
-        if self._merged and self._log.exists():
+        if self._merged and self._log.exists() and not self._connection.in_transaction:
             # A bridge has begun to write what nobody wrote when this was opened.
             self.close()
             self._open()
         try:
-            return self._connection.execute(statement, values).fetchall()
+            with reading_what_may_be_damaged(None):
+                return self._connection.execute(statement, values).fetchall()
         except sqlite3.Error as error:
             raise self._explain(error) from error
+
+    @contextmanager
+    def _one_view(self) -> Iterator[None]:
+        """All that is read inside is of one moment."""
+        self._rows("BEGIN")
+        try:
+            yield
+        finally:
+            with suppress(sqlite3.Error):
+                self._connection.rollback()
 
     def _explain(self, error: sqlite3.Error) -> HistoryError:
         words = (
@@ -339,15 +434,16 @@ def last_written(
     """
     for (body,) in rows("SELECT body FROM last", ()):
         for number, pair in numbered(body).items():
-            if isinstance(pair, list) and len(pair) == 2 and isinstance(pair[0], float | int):
+            if isinstance(pair, list) and len(pair) == 2 and is_time(pair[0]):
                 yield float(pair[0]), number, pair[1]
     for at, body in rows(
         "SELECT at, body FROM answers"
         " WHERE id > (SELECT value FROM meta WHERE name = 'upto') ORDER BY id",
         (),
     ):
-        for number, written in numbered(body).items():
-            yield at, number, written
+        if is_time(at):
+            for number, written in numbered(body).items():
+                yield at, number, written
 
 
 def _is_wanted(name: str, wanted: str | Collection[str] | None) -> bool:

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Protocol
 
 from bridge.errors import BridgeError
-from bridge.points.reading import NEVER_READ, Fault, Point, Reading
+from bridge.points.reading import KEPT_FAULTS, NEVER_READ, Fault, Point, Reading
 
 log = logging.getLogger(__name__)
 
@@ -153,14 +153,20 @@ class Store:
     def put_all(self, meter: str, readings: Mapping[str, Reading], at: float) -> None:
         """Take the readings of one answer: the good ones are on record before anybody hears.
 
+        So are those that came with a fault of `KEPT_FAULTS`.
+
         Args:
             meter: whose answer it is.
             readings: by the full names of points, good or not.
             at: wall-clock time of the answer, seconds since 1970.
         """
-        good = {name: reading for name, reading in readings.items() if reading.fault is None}
-        if good:
-            self._keep(meter, good, at)
+        kept = {
+            name: reading
+            for name, reading in readings.items()
+            if reading.fault is None or reading.fault in KEPT_FAULTS
+        }
+        if kept:
+            self._keep(meter, kept, at)
         for name, reading in readings.items():
             self.put(name, reading)
 

@@ -86,6 +86,15 @@ class Billing:
 # A freeze so many seconds after its time is still the reading of that time; a later one is not.
 LATEST = 600.0
 
+_DAY = 86400.0
+_LONGEST = {
+    Period.HOURLY: 3600.0,
+    Period.DAILY: _DAY,
+    Period.WEEKLY: 7 * _DAY,
+    Period.MONTHLY: 31 * _DAY,
+    Period.YEARLY: 366 * _DAY,
+}
+
 
 class Calendar:
     """Which occasions of a billing have come.
@@ -99,16 +108,17 @@ class Calendar:
         self._when = billing.when
         self.next = self._when.after(local)
 
-    def take(self, local: datetime.datetime) -> float | None:
-        """By how many seconds the occasion is past that has come; None where none has.
-
-        Each comes once, also where the clock is set back over it.
-        """
+    def late(self, local: datetime.datetime) -> float | None:
+        """By how many seconds the occasion is past that has come; None where none has."""
         late = (local - self.next).total_seconds()
-        if late < 0:
-            return None
+        if late < -2 * _LONGEST[self._when.period]:
+            self.next = self._when.after(local)  # the clock was far ahead when it was found
+        return None if late < 0 else late
+
+    def take(self, local: datetime.datetime) -> None:
+        """The occasion that has come is dealt with. It does not come again if the clock is set
+        back over it."""
         self.next = self._when.after(local)
-        return late
 
     def until(self, local: datetime.datetime) -> float:
         """Seconds to the next occasion, by the wall clock as it goes now; 0 or more."""

@@ -6,9 +6,10 @@ import asyncio
 import contextlib
 import datetime
 import logging
+import math
 import random
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -50,6 +51,8 @@ BACKOFF_LAST = 60.0
 LASTING = 10.0
 # A port that is released between turns stays open for shorter pauses than this, in seconds.
 RELEASE_PAUSE = 2.0
+# Where the port is shared with other clients, it may be theirs for so long before a turn is lost.
+RELEASE_GRACE = 30.0
 # While the bus idles, the wall clock is looked at so often, in seconds: it may be set.
 CLOCK_CHECK = 60.0
 
@@ -79,6 +82,8 @@ class _Change:
     settings: SegmentSettings
     meters: dict[str, MeterSettings]
     transport: Transport | None
+    due: frozenset[str]
+    heard: dict[str, float]
 
 
 class Listener(Protocol):
@@ -130,7 +135,7 @@ class Segment:
         self._jitter = jitter
         self._link = Link(settings.timing)
         self._trust = Trust()
-        self._estimate = LatencyEstimate(settings.timing.latency)
+        self._estimates: dict[str, LatencyEstimate] = {}
         self._schedule: Schedule | None = None
         self._calendar: Calendar | None = None
         self._asked_for: list[str] = []
@@ -139,6 +144,7 @@ class Segment:
         self._wake = asyncio.Event()
         self._backoff = 0.0
         self._connected_at = 0.0
+        self._refused_since = math.inf  # the port could not be opened since then
         self._useful = False  # bytes came on the present connection
         self._detail: str | None = None  # why there was no connection, the last time
         self._is_news = True  # in the log: the first connection, or one after a loss that was said
@@ -155,13 +161,12 @@ class Segment:
         """Those that are polled, in the order of the file."""
         return list(self._meters.values())
 
-    @property
-    def suspect(self) -> bool:
-        """Whether a damaged answer may pass for a sound one.
+    def is_suspect(self, meter: str) -> bool:
+        """Whether a damaged answer of a meter may pass for a sound one.
 
-        The line has shown damage lately, and characters with a wrong parity are not marked.
+        It or its line has shown damage lately, and characters with a wrong parity are not marked.
         """
-        return self._trust.shows_damage and not self.guarded
+        return self._trust.is_suspect(meter) and not self.guarded
 
     @property
     def guarded(self) -> bool:
@@ -244,6 +249,9 @@ class Segment:
         settings: SegmentSettings,
         meters: Iterable[MeterSettings],
         transport: Transport | None = None,
+        *,
+        due: Collection[str] = (),
+        heard: Mapping[str, float] | None = None,
     ) -> None:
         """Go on by a changed configuration, from the end of the present turn on.
 
@@ -255,10 +263,20 @@ class Segment:
             meters: all of its meters.
             transport: the port to use from then on, not open yet, where `SegmentSettings.line` has
                 changed; else None.
+            due: names of those that are to be read at the next occasion, whose points are new.
+            heard: for meters that are new here, how many seconds ago they were read, for their
+                minimum gap.
         """
-        if transport is None and self._change is not None:
-            transport = self._change.transport  # of a change that was not taken over yet
-        self._change = _Change(settings, {meter.name: meter for meter in meters}, transport)
+        before = self._change  # that was not taken over yet
+        if transport is None and before is not None:
+            transport = before.transport
+        self._change = _Change(
+            settings,
+            {meter.name: meter for meter in meters},
+            transport,
+            frozenset(due) | (before.due if before else frozenset()),
+            {**(before.heard if before else {}), **(heard or {})},
+        )
         self._wake.set()
 
     def _adopt(self, schedule: Schedule) -> None:
@@ -268,10 +286,12 @@ class Segment:
             return
         now, local = asyncio.get_running_loop().time(), self._local()
         if change.settings != self.settings:
+            same_billing = change.settings.billing == self.settings.billing
             self.settings = change.settings
-            self._estimate = LatencyEstimate(self.settings.timing.latency)
+            self._estimates.clear()
             self._link.set_timing(self.settings.timing)
-            self._set_calendar()
+            if not same_billing:
+                self._set_calendar()
         for name in self._meters.keys() - change.meters.keys():
             schedule.remove(name)
             self._forget(name)
@@ -280,13 +300,18 @@ class Segment:
             if old is None:
                 self._add(meter)
                 schedule.add(meter.plan, now, local)
+                if name in change.heard:
+                    schedule.heard(name, now - change.heard[name])
             elif meter != old:
                 self._meters[name] = meter
                 if meter.plan != old.plan:
                     schedule.change(meter.plan, now, local)
                 if (meter.address, meter.key, meter.way) != (old.address, old.key, old.way):
                     self._memories[name] = Memory()  # nothing is known of it any more
-                    schedule.read_now(name, now)
+                    self._estimates.pop(name, None)
+                    schedule.set_due(name, now)
+        for name in change.due & self._meters.keys():
+            schedule.set_due(name, now)
         # The order of the file is that of the first round, and of lists.
         self._meters = {name: self._meters[name] for name in change.meters}
         if change.transport is not None:
@@ -302,6 +327,8 @@ class Segment:
 
     def _forget(self, name: str) -> None:
         del self._meters[name], self._memories[name], self.statistics.meters[name]
+        self._estimates.pop(name, None)
+        self._trust.forget(name)
         self._failures_said.pop(name, None)
 
     def _set_calendar(self) -> None:
@@ -324,7 +351,9 @@ class Segment:
             await self._transport.open()
         except TransportError:
             self.statistics.connection_failures += 1
+            self._refused_since = min(self._refused_since, loop.time())
             raise
+        self._refused_since = math.inf
         self.statistics.connected = True
         self.statistics.connections += 1
         self._connected_at = loop.time()
@@ -382,6 +411,12 @@ class Segment:
         while (now := loop.time()) < until and self._change is None:
             self._wake.clear()
             local = self._local()
+            if self.settings.release and now < self._refused_since + RELEASE_GRACE:
+                # Another client has its turn; ours can wait a little, and is not lost.
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout_at(min(until, now + BACKOFF_FIRST)):
+                        await self._wake.wait()
+                continue
             while (turn := schedule.next_turn(now, local)) is not None:
                 schedule.passed(turn.name, now)
                 self._fail(turn.name, Failure(FailureKind.NO_CONNECTION, self._detail or ""))
@@ -455,11 +490,12 @@ class Segment:
         if billing is None or calendar is None:
             return
         occasion = calendar.next
-        late = calendar.take(self._local())
+        late = calendar.late(self._local())
         if late is None:
             return
         when = occasion.isoformat(" ", "minutes")
-        if late > LATEST:
+        if late - self._summer_time() > LATEST:
+            calendar.take(self._local())
             self._log(
                 logging.WARNING,
                 f"the billing read of {when} was missed: there was no bus, or the clock was set; "
@@ -471,6 +507,7 @@ class Segment:
             # A meter with one FCB for all addresses could take the next request for a repetition.
             for memory in self._memories.values():
                 memory.lose_step()
+        calendar.take(self._local())  # not before: the port may have been lost
         schedule.read_all(asyncio.get_running_loop().time())
         frozen = "" if billing.freeze is None else "frozen, "
         self._log(logging.INFO, f"billing read of {when}: {frozen}{len(self._meters)} meters due")
@@ -500,7 +537,7 @@ class Segment:
         meter = self._meters[name]
         began = loop.time()
         # Of a single try nobody could tell that its answer was only late.
-        self._set_latency(None if turn.probe else self._estimate.latency)
+        self._set_latency(None if turn.probe else self._estimate(name).latency)
         try:
             end = await read_meter(
                 self._transport,
@@ -517,7 +554,8 @@ class Segment:
             # the first request finds out. Then nothing is wrong with the bus: the turn is not
             # taken, and comes again on a new connection; if that cannot be had, it is passed.
             if not self._useful or error.effort.bytes_received:
-                schedule.passed(name, loop.time())
+                heard = error.effort.bytes_received > 0
+                schedule.passed(name, loop.time(), heard=heard)
                 self._fail(name, Failure(FailureKind.NO_CONNECTION, str(error)))
             raise
         except TransportLineError as error:
@@ -550,9 +588,9 @@ class Segment:
         meter = self.statistics.meters[name]
         self.statistics.add(effort, duration)
         self.statistics.unasked_bytes = self._link.unasked
-        self._trust.note(effort)
-        self.statistics.suspect = self.suspect
-        self._learn_latency(effort)
+        self._trust.note(name, effort)
+        self.statistics.suspect = self._trust.line_is_suspect and not self.guarded
+        self._learn_latency(name, effort)
         if self._link.stretch > self.statistics.stretch:
             self._log(
                 logging.WARNING,
@@ -564,9 +602,12 @@ class Segment:
         if effort.answer_delay is not None:
             meter.answer_delay = effort.answer_delay
 
-    def _learn_latency(self, effort: Effort) -> None:
+    def _estimate(self, name: str) -> LatencyEstimate:
+        return self._estimates.setdefault(name, LatencyEstimate(self.settings.timing.latency))
+
+    def _learn_latency(self, name: str, effort: Effort) -> None:
         """Silent meters are waited for no longer than the way to the bus demands."""
-        self._estimate.note(effort)
+        self._estimate(name).note(effort)
         self.statistics.latency = self._link.timing.latency
         self.statistics.round_trip = self._transport.round_trip
 
@@ -574,9 +615,18 @@ class Segment:
         """Give the way to the bus what was learnt of it; None for what is usual or configured."""
         timing = self.settings.timing
         if learnt is not None and self.settings.latency is None:
-            timing = replace(timing, latency=learnt)
+            timing = replace(timing, latency=learnt, hold_up=timing.latency)
         if timing != self._link.timing:
             self._link.set_timing(timing)
+
+    def _summer_time(self) -> float:
+        """By how many seconds local time was set forward in the last two hours, as each spring."""
+        now = self._wall_clock()
+        offsets = [
+            datetime.datetime.fromtimestamp(at).astimezone().utcoffset() for at in (now, now - 7200)
+        ]
+        after, before = (offset or datetime.timedelta() for offset in offsets)
+        return max(0.0, (after - before).total_seconds())
 
     def _succeed(self, name: str, telegrams: tuple[Telegram, ...]) -> None:
         at = self._wall_clock()
@@ -603,6 +653,15 @@ class Segment:
         self.statistics.failures += 1
         self._tell(name, lambda: self._listener.meter_failed(name, failure, at))
 
+    def _is_superseded(self, meter: MeterSettings) -> bool:
+        """Whether its name stands for another meter by now, or for none here."""
+        meters = self._meters if self._change is None else self._change.meters
+        new = meters.get(meter.name)
+        return new is None or (new.address, new.way.fabrication) != (
+            meter.address,
+            meter.way.fabrication,
+        )
+
     def _tell_segment(self, connected: bool, detail: str) -> None:
         name = self.settings.name
         self._tell(None, lambda: self._listener.segment_changed(name, connected, detail))
@@ -610,20 +669,24 @@ class Segment:
     def _tell(self, meter: str | None, call: Callable[[], None]) -> None:
         # Not now but right after: the next request leaves first, and what the listener does with
         # a result happens while the wire is busy. The loop keeps the order.
-        asyncio.get_running_loop().call_soon(self._call, meter, call)
+        asked = None if meter is None else self._meters[meter]
+        asyncio.get_running_loop().call_soon(self._call, asked, call)
 
-    def _call(self, meter: str | None, call: Callable[[], None]) -> None:
+    def _call(self, asked: MeterSettings | None, call: Callable[[], None]) -> None:
+        if asked is not None and self._is_superseded(asked):
+            # The configuration was changed meanwhile: this is no more what the name stands for.
+            return
         try:
             call()
         except Exception as error:
             _logger.exception(
                 "%s: an error in the bridge, handing on %s",
                 self.settings.name,
-                "the state of the bus" if meter is None else f"a result of {meter}",
+                "the state of the bus" if asked is None else f"a result of {asked.name}",
             )
             self.statistics.exceptions += 1
-            if meter is not None:
-                self._mark_failed(meter, Failure(FailureKind.INTERNAL, repr(error)))
+            if asked is not None and asked.name in self.statistics.meters:
+                self._mark_failed(asked.name, Failure(FailureKind.INTERNAL, repr(error)))
 
     def _mark_failed(self, name: str, failure: Failure) -> None:
         """A result could not be handed on. The listener may yet be able to hear that."""

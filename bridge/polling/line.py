@@ -11,11 +11,13 @@ from bridge.mbus.link import Damage, Effort
 # converters that add a character to each answer are common.
 _INSIDE = frozenset({Damage.LENGTH, Damage.CHECKSUM, Damage.STOP, Damage.TRUNCATED, Damage.PARITY})
 
-# A line that has shown damage is suspect for so many sound answers. If one frame in 100 000 is
-# damaged, it is suspect a fifth of the time; at more than one in 20 000, nearly always.
+# A meter whose answers were damaged is suspect for so many sound ones of its own, and a line on
+# which that happened to two meters for so many of all. If one frame in 100 000 is damaged, a line
+# is suspect a fifth of the time; at more than one in 20 000, nearly always.
+METER_SUSPECT_FOR = 1_000
 SUSPECT_FOR = 20_000
 
-# The way's share of an answer's delay is taken from the fastest of so many answers.
+# What is learnt of the way is the slowest of so many answers, and nothing before there are enough.
 _ANSWERS = 64
 _ENOUGH = 16
 _TWICE = 2.0
@@ -23,29 +25,47 @@ _LEAST_LATENCY = 0.05  # seconds; a gateway may collect characters for some 10 m
 
 
 class Trust:
-    """Whether the line has shown damage inside frames lately."""
+    """Whose answers may be damaged unnoticed: those of meters and lines that have shown damage.
+
+    One meter whose answers are always damaged, because two share its address or its own wire is
+    bad, says nothing of the others. A second one does.
+    """
 
     def __init__(self) -> None:
-        self._suspect_for = 0
+        self._meters: dict[str, int] = {}  # for how many more answers each one is suspect
+        self._line = 0
 
-    def note(self, effort: Effort) -> None:
-        """Take what a conversation has met."""
+    def note(self, meter: str, effort: Effort) -> None:
+        """Take what a conversation with a meter has met."""
         if _INSIDE & effort.damage.keys():
-            self._suspect_for = SUSPECT_FOR
-        elif self._suspect_for and effort.answer_delay is not None:
-            self._suspect_for -= 1
+            self._meters[meter] = METER_SUSPECT_FOR
+            if len(self._meters) > 1:
+                self._line = SUSPECT_FOR
+        elif effort.answer_delay is not None:
+            self._line = max(0, self._line - 1)
+            left = self._meters.get(meter, 0)
+            if left > 1:
+                self._meters[meter] = left - 1
+            elif left:
+                del self._meters[meter]
+
+    def forget(self, meter: str) -> None:
+        """A meter that is there no more."""
+        self._meters.pop(meter, None)
+
+    def is_suspect(self, meter: str) -> bool:
+        return self._line > 0 or meter in self._meters
 
     @property
-    def shows_damage(self) -> bool:
-        return self._suspect_for > 0
+    def line_is_suspect(self) -> bool:
+        return self._line > 0
 
 
 class LatencyEstimate:
-    """How many seconds the way to the bus and back adds, by what the answers show.
+    """How many seconds to give the way to one meter, by the slowest of its last answers.
 
-    An answer's delay is the meter's own, of which nothing is known but the standard's limits, and
-    the way's. The fastest meter's delay is more than the way's, and twice that is on the safe side:
-    what is late all the same is asked for again, heard, and stretches the window (`Link.stretch`).
+    That delay is the meter's own and the way's. Twice it, above the time that the standard gives
+    the meter anyway, is on the safe side; what is late all the same makes all of it forgotten.
 
     Args:
         usual: seconds to expect before enough is known; what is learnt is never more.
@@ -56,12 +76,18 @@ class LatencyEstimate:
         self._delays: deque[float] = deque(maxlen=_ANSWERS)
 
     def note(self, effort: Effort) -> None:
-        """Take what a conversation has met."""
-        if effort.answer_delay is not None:
+        """Take what a conversation has met.
+
+        Of one with a silent try nobody knows which request was answered, or whether the answers
+        have begun to come late: what was learnt is forgotten.
+        """
+        if effort.silences or effort.answer_delay is None:
+            self._delays.clear()
+        else:
             self._delays.append(effort.answer_delay)
 
     @property
     def latency(self) -> float:
         if len(self._delays) < _ENOUGH:
             return self._usual
-        return min(self._usual, max(_LEAST_LATENCY, _TWICE * min(self._delays)))
+        return min(self._usual, max(_LEAST_LATENCY, _TWICE * max(self._delays)))

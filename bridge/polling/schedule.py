@@ -34,6 +34,9 @@ REFUSED_LEAST = 60.0
 # All looks together may take this share of the bus from the meters that answer.
 PROBE_SHARE = 0.02
 
+# Who waits for so long, in seconds, has every second turn, whoever else is to go first.
+LATE = 30.0
+
 # Shifts by the golden ratio stay even, however many meters there are, and a meter that is added
 # moves nobody else.
 _GOLDEN = 0.6180339887498949
@@ -115,6 +118,7 @@ class Schedule:
         self._order = itertools.count()
         self._asked_for: deque[str] = deque()
         self._probe_after = now
+        self._pushed = False  # the last turn went before those that wait
         self._last: str | None = None  # who had the last turn
         for plan in plans:
             self.add(plan, now, local)
@@ -179,6 +183,14 @@ class Schedule:
             self._asked_for.append(name)
         return max(0.0, entry.not_before - now)
 
+    def set_due(self, name: str, now: float) -> None:
+        """A meter is due, as its window and gap allow.
+
+        Raises:
+            KeyError: there is no such meter.
+        """
+        self._entries[name].due = min(self._entries[name].due, now)
+
     def read_all(self, now: float) -> None:
         """All meters are due, in the order of the file; each as its window and gap allow."""
         for entry in self._entries.values():
@@ -186,9 +198,9 @@ class Schedule:
 
     def next_turn(self, now: float, local: datetime.datetime) -> Turn | None:
         """Whose turn it is; None where it is nobody's."""
-        for name in self._asked_for:
-            if self._entries[name].not_before <= now:
-                return Turn(name)
+        asked = next((n for n in self._asked_for if self._entries[n].not_before <= now), None)
+        if asked is not None and not self._pushed:
+            return Turn(asked)
         self._hold(now, local)
         ready = [
             entry
@@ -200,8 +212,13 @@ class Schedule:
         silent = [entry for entry in ready if entry.silent]
         if silent and (not chosen or now >= self._probe_after):
             chosen = silent
+        if asked is not None and not any(entry.due < now - LATE for entry in chosen):
+            return Turn(asked)
         if not chosen:
             return None
+        if self._pushed:
+            late = [e for e in chosen if not e.plan.priority and e.due < now - LATE]
+            chosen = late or chosen
         entry = min(chosen, key=self._urgency)
         if entry.held:
             # The grid was askew to the wall clock; from here on it lies right again.
@@ -248,9 +265,11 @@ class Schedule:
         if setback is _Setback.REFUSED:
             entry.due = max(entry.due, now + REFUSED_LEAST)
 
-    def passed(self, name: str, now: float) -> None:
+    def passed(self, name: str, now: float, *, heard: bool = False) -> None:
         """The meter had its turn, but the bus was not there."""
         entry = self._take(name)
+        if heard:
+            entry.not_before = now + entry.plan.minimum_gap
         entry.due = _next_on_grid(entry, now) if entry.plan.every > 0 else now + RETRY_LAST
         entry.missed = True
 
@@ -275,6 +294,7 @@ class Schedule:
                 entry.held = True
 
     def _take(self, name: str) -> _Entry:
+        self._pushed = name in self._asked_for or self._entries[name].plan.priority
         if name in self._asked_for:
             self._asked_for.remove(name)
         entry = self._entries[name]

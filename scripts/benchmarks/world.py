@@ -158,9 +158,15 @@ class World:
 
     # What the points ask of the segment
 
+    def is_suspect(self, meter: str) -> bool:
+        return self.segment.is_suspect(meter)
+
     @property
-    def suspect(self) -> bool:
-        return self.segment.suspect
+    def guarded(self) -> bool:
+        return self.segment.guarded
+
+    def minimum_gap(self, meter: str) -> float:
+        return self.segment.minimum_gap(meter)
 
     def read_now(self, meter: str) -> float:
         self.doubts += 1

@@ -273,7 +273,7 @@ async def test_a_reload_touches_what_has_changed_and_nothing_else(
 async def test_buses_come_and_go_with_their_meters(running: tuple[Bridge, Path]) -> None:
     bridge, folder = running
     said = await bridge.reload(changed(bridge, folder, ("roof:", "attic:")))
-    assert said == ["bus roof removed", "meter other added", "bus attic added"]
+    assert said == ["bus roof removed", "meter other changed", "bus attic added"]
     assert bridge.readings.place_of("other") == ("attic", "5")
     assert {task.get_name() for task in asyncio.all_tasks()} >= {"bus cellar", "bus attic"}
     assert "bus roof" not in {task.get_name() for task in asyncio.all_tasks()}

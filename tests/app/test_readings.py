@@ -29,6 +29,9 @@ class Bus:
     gap: float = 0.0
     asked: list[str] = field(default_factory=list)
 
+    def is_suspect(self, meter: str) -> bool:
+        return self.suspect
+
     def minimum_gap(self, meter: str) -> float:
         return self.gap
 

@@ -295,9 +295,9 @@ def test_a_late_e5_for_snd_nke_does_not_say_that_the_meter_has_nothing() -> None
     script = Script(
         (NKE_8, SILENCE),
         (NKE_8, SILENCE),
-        (REQ_8_FCB_1, E5),
-        (REQ_8_FCB_0, OLD_TELEGRAM),  # or is it? Nobody knows
-        (REQ_8_FCB_1, ONE_TELEGRAM),
+        (REQ_8_FCB_1, E5),  # the late one, as one was owed
+        (REQ_8_FCB_1, OLD_TELEGRAM),  # or is it? Nobody knows
+        (REQ_8_FCB_0, ONE_TELEGRAM),
     )
     complete(script.play())
 

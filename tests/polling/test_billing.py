@@ -63,16 +63,25 @@ def test_the_next_occasion_is_later_and_no_other_lies_between(
 def test_an_occasion_comes_once_also_where_the_clock_is_set_back() -> None:
     calendar = Calendar(Billing(Occasion(Period.DAILY)), moment("2026-03-09 12:00"))
     assert calendar.until(moment("2026-03-09 23:00")) == 3600.0
-    assert calendar.take(moment("2026-03-09 23:59:59")) is None
-    assert calendar.take(moment("2026-03-10 00:00:02")) == 2.0
-    assert calendar.take(moment("2026-03-09 23:59:59")) is None
-    assert calendar.take(moment("2026-03-10 00:00:02")) is None
+    assert calendar.late(moment("2026-03-09 23:59:59")) is None
+    assert calendar.late(moment("2026-03-10 00:00:02")) == 2.0
+    assert calendar.late(moment("2026-03-10 00:00:03")) == 3.0  # until it was dealt with
+    calendar.take(moment("2026-03-10 00:00:03"))
+    assert calendar.late(moment("2026-03-09 23:59:59")) is None
+    assert calendar.late(moment("2026-03-10 00:00:02")) is None
     assert calendar.next == moment("2026-03-11 00:00")
 
 
 def test_occasions_that_were_slept_through_are_not_made_up_for() -> None:
     calendar = Calendar(Billing(Occasion(Period.DAILY)), moment("1970-01-01 00:05"))
-    late = calendar.take(moment("2026-03-10 12:00"))
+    late = calendar.late(moment("2026-03-10 12:00"))
     assert late is not None
     assert late > LATEST
+    calendar.take(moment("2026-03-10 12:00"))
     assert calendar.next == moment("2026-03-11 00:00")
+
+
+def test_a_clock_that_was_far_ahead_at_first_keeps_nothing_back() -> None:
+    calendar = Calendar(Billing(Occasion(Period.DAILY)), moment("2026-06-09 12:00"))
+    assert calendar.late(moment("2026-03-09 12:00")) is None
+    assert calendar.next == moment("2026-03-10 00:00")
