@@ -54,6 +54,9 @@ class _Seen(NamedTuple):
             now.wire_time,
         )
 
+    def without(self, other: _Seen) -> _Seen:
+        return _Seen(*(mine - its for mine, its in zip(self, other, strict=True)))
+
 
 class Health:
     """Looks after the statistics of all buses.
@@ -68,10 +71,12 @@ class Health:
         self._keeper = keeper
         self._seen: dict[str, _Seen] = {}
         self._kept: dict[str, dict[str, int]] = {}
+        self._tallies: dict[str, Tally] = {}
+        # Those that have what an earlier run counted, by their id. A meter that moves to another
+        # bus has two for a moment.
+        self._restored: dict[int, Tally] = {}
         for name, segment in segments.items():
-            self._restore(f"bus:{name}", segment.statistics)
-            for meter, tally in segment.statistics.meters.items():
-                self._restore(f"meter:{meter}", tally)
+            self._restore_all(name, segment)
             self._seen[name] = _Seen.of(segment.statistics)
 
     async def run(self) -> None:
@@ -97,6 +102,7 @@ class Health:
         """Tell the log how each bus was in the ``seconds`` since it was last told."""
         for name, segment in self._segments.items():
             statistics = segment.statistics
+            self._restore_all(name, segment)
             now, before = _Seen.of(statistics), self._seen.get(name, _Seen())
             self._seen[name] = now
             reads, failures = now.reads - before.reads, now.failures - before.failures
@@ -128,14 +134,32 @@ class Health:
             )
 
     def _keep_all(self, name: str, segment: Segment) -> None:
+        self._restore_all(name, segment)
         self._keep(f"bus:{name}", segment.statistics)
         for meter, tally in segment.statistics.meters.items():
             self._keep(f"meter:{meter}", tally)
 
-    def _restore(self, name: str, tally: Tally) -> None:
+    def _restore_all(self, name: str, segment: Segment) -> None:
+        """Let what is new go on from what was kept: also what a new configuration brought back."""
+        statistics = segment.statistics
+        counted = _Seen.of(statistics)
+        if self._restore(f"bus:{name}", statistics):
+            # What it has counted by itself was not told yet.
+            self._seen[name] = _Seen.of(statistics).without(counted)
+        for meter, tally in statistics.meters.items():
+            self._restore(f"meter:{meter}", tally)
+
+    def _restore(self, name: str, tally: Tally) -> bool:
+        """True where it was new."""
+        if id(tally) in self._restored:
+            return False
+        if (before := self._tallies.get(name)) is not None:
+            self._keep(name, before)
+        self._tallies[name] = self._restored[id(tally)] = tally
         kept = dict(self._keeper.counters(name))
         self._kept[name] = kept
         tally.restore(kept)
+        return True
 
     def _keep(self, name: str, tally: Tally) -> None:
         counters = tally.counters()

@@ -23,7 +23,7 @@ _REMEDIES = {
 }
 
 # What says that the bytes of the file are wrong, rather than its place, its rights or its disk.
-# Our own statements break no constraint: one that is broken stands in an index and not in its table.
+# Our own statements break no constraint: where one is broken, an index and its table differ.
 _DAMAGE = (
     "SQLITE_CORRUPT",
     "SQLITE_NOTADB",

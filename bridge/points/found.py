@@ -12,7 +12,7 @@ from bridge.points.ledger import Feed, Ledger
 from bridge.points.plan import PointPlan
 from bridge.points.reading import Kind
 from bridge.points.select import Selector, Settled
-from bridge.units import Quantity, Unit
+from bridge.units import OFFERED, Quantity, Unit
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +24,7 @@ def remembered(ledger: Ledger, meter: str) -> Iterator[Fed]:
     for name, text in texts.items():
         try:
             plan = plan_from_json(name, text)
-        except (KeyError, ValueError, TypeError) as error:
+        except (KeyError, ValueError, TypeError, AttributeError, RecursionError) as error:
             log.warning(
                 "%s: the ledger holds a point %s that this version does not understand (%r); "
                 "it is left out until the meter tells it again",
@@ -69,12 +69,20 @@ def plan_to_json(point: PointPlan) -> str:
 
 
 def plan_from_json(name: str, text: str) -> PointPlan:
+    """The plan again.
+
+    Raises:
+        KeyError, TypeError, ValueError, AttributeError: no plan of ours.
+    """
     fields = json.loads(text)
+    unit = fields["unit"]
+    if unit is not None and unit not in OFFERED:
+        raise ValueError(f"{unit!r} is no unit of a point")
     own_unit = fields.get("own_unit")  # version 0 of the ledger did not have it
     return PointPlan(
         name=name,
         kind=Kind(fields["kind"]),
-        unit=fields["unit"],
+        unit=unit,
         selector=Selector(
             quantity=Quantity(fields["quantity"]),
             function=Function(fields["function"]),

@@ -1,5 +1,7 @@
 """Every good reading, in an SQLite file: written at once, kept for as long as the user wants.
 
+So are the values that a meter sent while it reported an error of its own, and that with them.
+
 What must not wait is done in the event loop: one answer of a meter is one row, committed before
 anybody hears of it. A commit goes into the write-ahead log and so to the kernel, which has it
 whatever ends the process. Nothing there waits for the disk.
@@ -11,7 +13,8 @@ too old, and writes what the event loop could not. Whoever of the two writes hol
 milliseconds; an answer that cannot have it in time waits in memory for the thread.
 
 That is also where answers wait while the disk is full, or the folder cannot be written: up to
-`QUEUE` of them, until there is room again.
+`QUEUE` of them, until there is room again. If that is so when the bridge starts, last values are
+read all the same.
 """
 
 from __future__ import annotations
@@ -22,14 +25,22 @@ import threading
 import time
 from collections import deque
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import suppress
+from contextlib import closing, suppress
 from decimal import Decimal
 from pathlib import Path
 
-from bridge.points.database import is_damage, remedy, set_aside
-from bridge.points.history_file import Answer, HistoryFile, LastValue
-from bridge.points.reading import Point, Reading
-from bridge.points.records import Key, Records, Row, decode_value, encode_value
+from bridge.points.database import (
+    connect_to_read,
+    connect_to_rescue,
+    is_damage,
+    is_unwritable,
+    reading_what_may_be_damaged,
+    remedy,
+    set_aside,
+)
+from bridge.points.history_file import Answer, HistoryFile, LastValue, Written, load
+from bridge.points.reading import KEPT_FAULTS, Point, Reading
+from bridge.points.records import Key, Records, Row, decode_reading, encode_reading
 
 log = logging.getLogger(__name__)
 
@@ -66,8 +77,12 @@ FREE_PART = 4
 
 # Nothing is deleted for its age before the clock has gone evenly for so long, in seconds: a clock
 # that was set wrong for a moment must not take the history with it.
-EVEN = 3600.0
+EVEN = DAY
 STEP = 60.0
+
+# Readings so old at most, and EVEN at least, prove it as well. Where there are none, nobody
+# knows whether the bridge was off for so long, or whether the clock is wrong since it started.
+PROVEN = 2 * DAY
 
 
 class History:
@@ -134,7 +149,7 @@ class History:
         return len(self._queue)
 
     def last(self, point: Point) -> Reading | None:
-        """The last good reading of a point, of this run or an earlier one, exactly.
+        """The last reading that was kept of a point, of this run or an earlier one, exactly.
 
         None where there is none, or its kind, unit or origin was another.
         """
@@ -145,26 +160,29 @@ class History:
         if last is None:
             return None
         try:
-            value = decode_value(key.kind, last.written)
+            value, fault = decode_reading(key.kind, last.written)
         except ValueError as error:
             log.warning("%s: its last value cannot be used: %s", point.name, error)
             return None
-        return Reading(value, last.at, None, last.resolution)
+        return Reading(value, last.at, fault, last.resolution)
 
     def keep(self, meter: str, readings: Mapping[str, Reading]) -> None:
-        """Write down the good readings of one answer; those with a fault are passed over.
+        """Write down the readings of one answer; those with a fault are passed over.
+
+        But for the faults of `KEPT_FAULTS`, which are written down with them.
 
         Args:
             meter: its name.
             readings: by the full names of points, for all of which `last` was asked.
         """
-        by_time: dict[float, list[tuple[Key, str | bool, Decimal | None]]] = {}
+        by_time: dict[float, list[tuple[Key, Written, Decimal | None]]] = {}
         for name, reading in readings.items():
             value, at, resolution = reading.value, reading.read_at, reading.resolution
-            if reading.fault is not None or value is None or at is None:
+            fault = reading.fault
+            if value is None or at is None or not (fault is None or fault in KEPT_FAULTS):
                 continue
             key = self._keys[name]
-            written = encode_value(value)
+            written = encode_reading(value, fault)
             self._last[key] = LastValue(at, written, resolution)
             by_time.setdefault(at, []).append((key, written, resolution))
         if self._path is not None:
@@ -304,8 +322,27 @@ class History:
         except sqlite3.Error as error:
             if is_damage(error):
                 self._begin_anew(path, error)
-            else:
-                self._fail(error)
+                return
+            if not self._is_loaded and is_unwritable(error):
+                self._load_what_is_there(path)
+            self._fail(error)
+
+    def _load_what_is_there(self, path: Path) -> None:
+        """The last values of a file that cannot be written now; none where there is no file."""
+        if not path.is_file():
+            return
+        for connect in (connect_to_read, connect_to_rescue):
+            last, counters = dict(self._last), dict(self._counters)
+            try:
+                with reading_what_may_be_damaged(path), closing(connect(path)) as connection:
+                    load(connection, last, counters)
+            except sqlite3.Error as error:
+                # Whoever opens the file to write says the reason.
+                log.debug("%s: last values cannot be read: %s", path, error)
+                continue
+            self._last.update(last)
+            self._counters.update(counters)
+            return
 
     def _opened(self, path: Path) -> HistoryFile:
         file = HistoryFile(path)
@@ -472,20 +509,17 @@ class History:
 
     def _delete(self, file: HistoryFile) -> None:
         """Take away what is too old, or too much, and give back what the file does not need."""
-        now, monotonic = time.time(), time.monotonic()
-        if abs(now - monotonic - self._clock) > STEP:
-            self._clock, self._even_since = now - monotonic, monotonic
         for _ in range(LOTS):
             if self._closing:
                 return
             is_too_large = file.used() > self._max_size
             if is_too_large or self._keep == 0:
-                limit = float("inf")
-            elif monotonic - self._even_since >= EVEN:
-                limit = now - self._keep
+                numbers = file.oldest(LOT)
             else:
-                break
-            numbers = file.oldest(limit, LOT, 10 * LOT)
+                now = time.time()
+                numbers = file.older_than(now - self._keep, LOT)
+                if numbers and not self._is_proven(now, file):
+                    break
             if not numbers:
                 if is_too_large and self._not_apart:
                     self._keep_apart(file)  # what is not kept apart may not go
@@ -493,6 +527,22 @@ class History:
             with self._writing:
                 file.delete(numbers)
             time.sleep(TURN)
+        self._give_back(file)
+
+    def _is_proven(self, now: float, file: HistoryFile) -> bool:
+        """Whether the clock has shown for a day what it shows now, give or take that day.
+
+        It has where it went evenly so long in this run, or where readings of that time stand in the
+        file: a bridge that starts anew every night shall tidy up, too.
+        """
+        monotonic = time.monotonic()
+        if abs(now - monotonic - self._clock) > STEP:
+            self._clock, self._even_since = now - monotonic, monotonic
+        if monotonic - self._even_since >= EVEN:
+            return True
+        return file.has_between(now - PROVEN, now - EVEN)
+
+    def _give_back(self, file: HistoryFile) -> None:
         for _ in range(LOTS):
             free, pages = file.free_pages()
             if free <= max(LOT, pages // FREE_PART) or self._closing:

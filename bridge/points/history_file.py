@@ -8,7 +8,6 @@ tidier's is for the thread that looks after the file. Who calls what ``commits``
 from __future__ import annotations
 
 import json
-import os
 import sqlite3
 from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
@@ -16,12 +15,19 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bridge.points.database import DamagedError, quick_check
+from bridge.points.database import (
+    DamagedError,
+    lenient,
+    quick_check,
+    reading_what_may_be_damaged,
+    sync_file,
+)
 from bridge.points.records import (
     APPLICATION_ID,
     TABLES,
     VERSION,
     Key,
+    is_time,
     last_written,
     numbered,
     object_of,
@@ -36,15 +42,21 @@ BUSY_TIMEOUT = 0.02
 # the end. With 1024 it would be 4.4, and the file larger by a fifth.
 PAGE_SIZE = 2048
 
+# Where nobody knows any more which answers are kept apart, so many are looked through again.
+LOOK_BACK = 10_000
+
 _INSERT = "INSERT INTO answers (meter, at, body) VALUES (?, ?, ?)"
 
 
+Written = str | bool | list[str | bool]  # a value as JSON has it, see `encode_reading`
+
+
 class Answer(NamedTuple):
-    """Good values of one answer: each with its point, as written, and its resolution."""
+    """Values of one answer that are kept: each with its point, as written, and its resolution."""
 
     meter: str
     at: float
-    values: tuple[tuple[Key, str | bool, Decimal | None], ...]
+    values: tuple[tuple[Key, Written, Decimal | None], ...]
 
 
 class LastValue(NamedTuple):
@@ -84,17 +96,18 @@ class HistoryFile:
             raise sqlite3.OperationalError(
                 f"its folder cannot be made: {error.strerror}"
             ) from error
-        self._writer = _connect(path)
-        try:
-            self._prepare()
-            self._tidier = _connect(path)
-            found = path.stat()
-        except OSError as error:
-            self._writer.close()
-            raise sqlite3.OperationalError(str(error)) from error
-        except BaseException:
-            self._writer.close()
-            raise
+        with reading_what_may_be_damaged(path):
+            self._writer = _connect(path)
+            try:
+                self._prepare()
+                self._tidier = _connect(path)
+                found = path.stat()
+            except OSError as error:
+                self._writer.close()
+                raise sqlite3.OperationalError(str(error)) from error
+            except BaseException:
+                self._writer.close()
+                raise
         self._inode = found.st_dev, found.st_ino
 
     def _prepare(self) -> None:
@@ -131,24 +144,23 @@ class HistoryFile:
         Raises:
             sqlite3.Error: the file cannot be read, or is damaged.
         """
-        execute = self._writer.execute
-        self._meters.update(execute("SELECT name, id FROM meters").fetchall())
-        keys: dict[int, Key] = {}
-        for number, name, kind, unit, origin, step in execute(
-            "SELECT id, name, kind, unit, origin, resolution FROM points"
-        ):
-            key = keys[number] = Key(name, kind, unit, origin)
-            self._points[key] = number
-            self._resolutions[key] = _decimal_or_none(step)
-        newer = dict(last)
-        for at, number, written in last_written(execute):
-            if (found := keys.get(number)) is not None:
-                last[found] = LastValue(at, written, self._resolutions[found])
-        last.update(newer)
-        for name, body in execute("SELECT name, body FROM counters"):
-            counts = {each: n for each, n in object_of(body).items() if isinstance(n, int)}
-            counters.setdefault(name, counts)
-        quick_check(self._writer, self._path)
+        with reading_what_may_be_damaged(self._path):
+            found = load(self._writer, last, counters)
+            self._meters, self._points, self._resolutions = found
+            self._mend_upto()
+            quick_check(self._writer, self._path)
+
+    def _mend_upto(self) -> None:
+        """What a fault of the disk left there must not hide every answer from now on."""
+        (newest,) = self._writer.execute("SELECT coalesce(max(id), 0) FROM answers").fetchone()
+        upto = self._writer.execute("SELECT value FROM meta WHERE name = 'upto'").fetchone()
+        # The newest answer that is kept apart always stays, so that its number is not given again.
+        if upto is not None and type(upto[0]) is int and 0 <= upto[0] <= newest:
+            return
+        self._commit(
+            self._writer,
+            [("INSERT OR REPLACE INTO meta VALUES ('upto', ?)", [(max(0, newest - LOOK_BACK),)])],
+        )
 
     def close(self) -> None:
         """Close the file. The last one who has it open merges the log."""
@@ -199,7 +211,7 @@ class HistoryFile:
     def _known_row(self, answer: Answer) -> tuple[int, float, str] | None:
         """An answer as a row; None where there is something new in it."""
         points, resolutions = self._points, self._resolutions
-        values: dict[int, str | bool] = {}
+        values: dict[int, Written] = {}
         try:
             meter = self._meters[answer.meter]
             for key, written, resolution in answer.values:
@@ -380,15 +392,7 @@ class HistoryFile:
         if not self._unsynced:
             return
         self._unsynced = False
-        # SQLite's locks are on the other two files: closing this one here ends none.
-        try:
-            log_file = os.open(self._log, os.O_RDONLY)
-        except FileNotFoundError:
-            return
-        try:
-            os.fdatasync(log_file)
-        finally:
-            os.close(log_file)
+        sync_file(self._log)
 
     def look_for_last(self, most: int) -> Apart | None:
         """What the next answers make of the last values; None where nothing came since.
@@ -408,6 +412,8 @@ class HistoryFile:
             return None
         by_meter: dict[int, dict[int, Any]] = {}
         for _, meter, at, body in rows:
+            if type(meter) is not int or not is_time(at):
+                continue  # a fault of the disk
             if meter not in by_meter:
                 found = self._tidier.execute(
                     "SELECT body FROM last WHERE meter = ?", (meter,)
@@ -418,24 +424,48 @@ class HistoryFile:
         last = [(meter, _compact(values)) for meter, values in by_meter.items()]
         return Apart(last, rows[-1][0], len(rows))
 
-    def oldest(self, limit: float, most: int, window: int) -> list[int]:
-        """Answers older than ``limit``, of those that were written first.
-
-        Args:
-            limit: seconds since 1970.
-            most: how many of them.
-            window: how many rows to look at: where the clock was wrong, some are young.
+    def oldest(self, most: int) -> list[int]:
+        """So many of the answers that were written first.
 
         Raises:
             sqlite3.Error: the file cannot be read.
         """
-        # What is not kept apart yet must stay.
-        rows = self._tidier.execute(
-            "SELECT id, at FROM answers WHERE id <= (SELECT value FROM meta WHERE name = 'upto')"
+        # What is not kept apart yet must stay, and one more: a number is not given twice.
+        return self._numbers(
+            "SELECT id FROM answers WHERE id < (SELECT value FROM meta WHERE name = 'upto')"
             " ORDER BY id LIMIT ?",
-            (window,),
-        ).fetchall()
-        return [number for number, at in rows if at < limit][:most]
+            (most,),
+        )
+
+    def older_than(self, limit: float, most: int) -> list[int]:
+        """So many of the answers before ``limit``, seconds since 1970, wherever they stand.
+
+        Raises:
+            sqlite3.Error: the file cannot be read.
+        """
+        return self._numbers(
+            "SELECT answers.id FROM meters CROSS JOIN answers"
+            " ON answers.meter = meters.id AND answers.at < ?"
+            " WHERE answers.id < (SELECT value FROM meta WHERE name = 'upto') LIMIT ?",
+            (limit, most),
+        )
+
+    def has_between(self, since: float, until: float) -> bool:
+        """Whether there is an answer of that time, seconds since 1970.
+
+        Raises:
+            sqlite3.Error: the file cannot be read.
+        """
+        return bool(
+            self._numbers(
+                "SELECT answers.id FROM meters CROSS JOIN answers"
+                " ON answers.meter = meters.id AND answers.at >= ? AND answers.at < ? LIMIT 1",
+                (since, until),
+            )
+        )
+
+    def _numbers(self, statement: str, values: tuple[object, ...]) -> list[int]:
+        return [number for (number,) in self._tidier.execute(statement, values).fetchall()]
 
     def used(self) -> int:
         """Bytes of the file that are in use.
@@ -478,9 +508,64 @@ def _connect(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(
         path, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False
     )
-    connection.execute("PRAGMA synchronous = NORMAL")
-    connection.execute("PRAGMA wal_autocheckpoint = 0")
+    connection.text_factory = lenient
+    try:
+        connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute("PRAGMA wal_autocheckpoint = 0")
+    except BaseException:
+        connection.close()
+        raise
     return connection
+
+
+class Numbers(NamedTuple):
+    """What a file calls its meters and points, and the points' resolutions."""
+
+    meters: dict[str, int]
+    points: dict[Key, int]
+    resolutions: dict[Key, Decimal | None]
+
+
+def load(
+    connection: sqlite3.Connection,
+    last: dict[Key, LastValue],
+    counters: dict[str, dict[str, int]],
+) -> Numbers:
+    """Learn the numbers, and put what is kept into ``last`` and ``counters``.
+
+    As `HistoryFile.load`.
+
+    Raises:
+        sqlite3.Error: the file cannot be read, or is damaged.
+    """
+    execute = connection.execute
+    meters: dict[str, int] = {
+        name: number
+        for name, number in execute("SELECT name, id FROM meters")
+        if isinstance(name, str)
+    }
+    points: dict[Key, int] = {}
+    resolutions: dict[Key, Decimal | None] = {}
+    keys: dict[int, Key] = {}
+    for number, *names, step in execute(
+        "SELECT id, name, kind, unit, origin, resolution FROM points"
+    ):
+        if not all(isinstance(each, str) for each in names):
+            continue  # a fault of the disk: it gets another number
+        key = keys[number] = Key(*names)
+        points[key] = number
+        resolutions[key] = _decimal_or_none(step)
+    newer = dict(last)
+    try:
+        for at, number, written in last_written(execute):
+            if (found := keys.get(number)) is not None:
+                last[found] = LastValue(at, written, resolutions[found])
+    finally:
+        last.update(newer)
+    for name, body in execute("SELECT name, body FROM counters"):
+        counts = {each: n for each, n in object_of(body).items() if type(n) is int and n >= 0}
+        counters.setdefault(name, counts)
+    return Numbers(meters, points, resolutions)
 
 
 def _number_of(made: sqlite3.Cursor) -> int:
@@ -488,11 +573,12 @@ def _number_of(made: sqlite3.Cursor) -> int:
     return made.lastrowid
 
 
-def _decimal_or_none(text: str | None) -> Decimal | None:
+def _decimal_or_none(text: object) -> Decimal | None:
     try:
-        return None if text is None else Decimal(text)
+        step = Decimal(text) if isinstance(text, str) else None
     except InvalidOperation:
         return None
+    return step if step is not None and step.is_finite() else None
 
 
 def _compact(what: object) -> str:

@@ -13,6 +13,10 @@ changed, for `check`, and by which address each meter answered, to tell another 
 
 A damaged file is set aside and a new one begun, with all identifiers that could still be read. The
 rest comes again: numbers from names, all else from the meters' next answers.
+
+A file that can be read but not written, because its disk is full or was made read-only, is copied
+into memory, so that the bridge serves what it always served. What is new then is written when the
+file can be.
 """
 
 from __future__ import annotations
@@ -28,8 +32,12 @@ from typing import Any, NamedTuple
 from bridge.errors import BridgeError
 from bridge.points.database import (
     connect_to_read,
+    connect_to_rescue,
     is_damage,
+    is_unwritable,
+    lenient,
     quick_check,
+    reading_what_may_be_damaged,
     remedy,
     set_aside,
     sync_file,
@@ -115,31 +123,96 @@ class Ledger:
     def __init__(self, path: Path | None) -> None:
         """Open the ledger; ``path`` None keeps it in memory, which suits a demonstration.
 
-        A damaged file is set aside, and a new one begun.
+        A damaged file is set aside, and a new one begun. One that is there, and can be read but
+        not written, is copied into memory; see `try_to_return`.
 
         Raises:
             LedgerError: the file cannot be opened, or a later version of this program wrote it.
         """
         self._path = path
+        self._unwritable: sqlite3.Error | None = None  # why the file is copied into memory
         self._instances: dict[tuple[str, str], int] = {}
         self._owners: dict[tuple[str, int], str] = {}
         self._unsynced = False  # something was written that the disk may not have
         try:
-            self._connection = self._connect()
+            self._connection = _connect(path)
         except sqlite3.Error as error:
-            raise _explain(path, error) from error
+            if path is None or not self._copy_into_memory(path, error):
+                raise _explain(path, error) from error
+            return
         try:
             self._open()
         except sqlite3.Error as error:
+            if path is not None and self._copy_into_memory(path, error):
+                return
             self._begin_anew(error)
         except BaseException:
             self._connection.close()
             raise
 
-    def _connect(self) -> sqlite3.Connection:
-        return sqlite3.connect(self._path or ":memory:", timeout=BUSY_TIMEOUT, isolation_level=None)
+    def _copy_into_memory(self, path: Path, error: sqlite3.Error) -> bool:
+        """Go on with a copy of what cannot be written; False where it cannot be read, either."""
+        if not is_unwritable(error) or not path.is_file():
+            return False
+        copy = _copied(path)
+        if copy is None:
+            return False
+        file = getattr(self, "_connection", None)
+        if file is not None:
+            file.close()
+        self._connection, self._unwritable = copy, error
+        with reading_what_may_be_damaged(None):
+            self._bring_up_to_date()
+            self._load()
+        log.error(
+            "%s: the ledger of object identifiers cannot be written (%s); %s. It is served as it "
+            "is. Identifiers and points that are new from now on are in memory alone until it can "
+            "be written again: a restart before that would lose them",
+            path,
+            error,
+            remedy(error, "check the disk"),
+        )
+        return True
+
+    def try_to_return(self) -> bool:
+        """Where the file could not be written, write it as soon as it can be.
+
+        It belongs into the event loop, every minute or so, and costs nothing where there is no
+        need.
+
+        Returns:
+            Whether all that was written is in the file.
+        """
+        path = self._path
+        if self._unwritable is None or path is None:
+            return True
+        if self._connection.in_transaction:
+            return False
+        try:
+            with closing(_connect(path)) as file:
+                # All or nothing: a copy is one transaction of the file.
+                self._connection.backup(file)
+            memory, self._connection = self._connection, _connect(path)
+        except sqlite3.Error as error:
+            log.debug("%s: still not written: %s", path, error)
+            return False
+        try:
+            self._open()
+        except (sqlite3.Error, LedgerError) as error:
+            log.debug("%s: still not written: %s", path, error)
+            self._connection.close()
+            self._connection = memory
+            return False
+        memory.close()
+        self._unwritable, self._unsynced = None, True
+        log.warning("%s: the ledger of object identifiers is written again; nothing is lost", path)
+        return True
 
     def _open(self) -> None:
+        with reading_what_may_be_damaged(self._path):
+            self._open_and_load()
+
+    def _open_and_load(self) -> None:
         self._connection.execute("PRAGMA journal_mode=WAL")
         # The event loop waits for the kernel, which has what is written whatever ends the process,
         # and not for the disk: that is for `sync`, in a thread.
@@ -161,7 +234,7 @@ class Ledger:
             self._connection.close()
             raise _explain(path, error) from error
         # What cannot be read is lost; what follows from the name comes to the same number again.
-        with suppress(sqlite3.Error):
+        with suppress(sqlite3.Error), reading_what_may_be_damaged(None):
             self._load()
         self._connection.close()
         try:
@@ -170,7 +243,7 @@ class Ledger:
             raise _explain(path, error) from refused
         kept = dict(self._owners)
         try:
-            self._connection = self._connect()
+            self._connection = _connect(path)
             self._open()
             self._connection.execute("BEGIN IMMEDIATE")
             self._connection.executemany(
@@ -207,12 +280,20 @@ class Ledger:
         if path is None or not path.exists():
             return copy
         try:
-            with closing(connect_to_read(path)) as file:
-                file.backup(copy._connection)
-            copy._bring_up_to_date()
+            with reading_what_may_be_damaged(path):
+                try:
+                    with closing(connect_to_read(path)) as file:
+                        file.backup(copy._connection)
+                except sqlite3.OperationalError as error:
+                    made = _copied(path) if is_unwritable(error) else None
+                    if made is None:
+                        raise
+                    copy._connection.close()
+                    copy._connection = made
+                copy._bring_up_to_date()
+                copy._load()
         except sqlite3.Error as error:
             raise _explain(path, error) from error
-        copy._load()
         return copy
 
     @property
@@ -227,7 +308,7 @@ class Ledger:
         the next write, and not here.
         """
         path = self._path
-        if path is None or not self._unsynced:
+        if path is None or not self._unsynced or self._unwritable is not None:
             return
         self._unsynced = False
         log_path = Path(f"{path}-wal")
@@ -431,6 +512,8 @@ class Ledger:
     def _load(self) -> None:
         rows = self._connection.execute("SELECT object_type, instance, name FROM objects")
         for object_type, instance, name in rows:
+            if not _is_sound(object_type, instance, name):
+                continue  # a fault of the disk; its name says the number again
             self._instances[object_type, name] = instance
             self._owners[object_type, instance] = name
 
@@ -441,10 +524,12 @@ class Ledger:
             LedgerError: the file cannot be read.
         """
         try:
-            return self._connection.execute(statement, (meter,)).fetchall()
+            rows = self._connection.execute(statement, (meter,)).fetchall()
         except sqlite3.Error as error:
             self._replace(error)
             return []
+        # No column of ours may be empty; where one is, the disk has failed.
+        return [row for row in rows if None not in row]
 
     def _write(self, statement: str, values: tuple[object, ...]) -> None:
         is_within = self._connection.in_transaction
@@ -468,9 +553,42 @@ class Ledger:
         Raises:
             LedgerError: it is not damaged, or no new one can be made.
         """
-        if self._path is None or not is_damage(error):
+        if self._path is None or self._unwritable is not None or not is_damage(error):
             raise _explain(self._path, error) from error
         self._begin_anew(error)
+
+
+def _connect(path: Path | None) -> sqlite3.Connection:
+    connection = sqlite3.connect(path or ":memory:", timeout=BUSY_TIMEOUT, isolation_level=None)
+    connection.text_factory = lenient
+    return connection
+
+
+def _copied(path: Path) -> sqlite3.Connection | None:
+    """What stands in a file that cannot be written, in memory; None where it cannot be read."""
+    for connect in (connect_to_read, connect_to_rescue):
+        copy = _connect(None)
+        try:
+            with closing(connect(path)) as file:
+                file.backup(copy)
+                copy.execute("SELECT count(*) FROM objects").fetchone()
+        except sqlite3.Error as error:
+            log.debug("%s: cannot be read: %s", path, error)
+            copy.close()
+        else:
+            return copy
+    return None
+
+
+def _is_sound(object_type: object, instance: object, name: object) -> bool:
+    """Whether a row of ``objects`` is as we write them: a fault of the disk leaves any bytes."""
+    return (
+        isinstance(object_type, str)
+        and isinstance(name, str)
+        and "\ufffd" not in object_type + name
+        and type(instance) is int
+        and 0 <= instance < INSTANCES
+    )
 
 
 def _explain(path: Path | None, error: sqlite3.Error) -> LedgerError:

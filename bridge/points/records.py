@@ -175,15 +175,13 @@ def numbered(body: object) -> dict[int, Any]:
     return {
         int(number): value
         for number, value in object_of(body).items()
-        if number.isdigit() and len(number) < 19
+        if number.isdecimal() and len(number) < 19
     }
 
 
 def is_time(at: object) -> bool:
     """Whether this is a time that `datetime` can say."""
-    return (
-        isinstance(at, float | int) and not isinstance(at, bool) and _EARLIEST < at < _LATEST
-    )
+    return isinstance(at, float | int) and not isinstance(at, bool) and _EARLIEST < at < _LATEST
 
 
 class Known(NamedTuple):
@@ -216,9 +214,10 @@ class Records:
                 try:
                     version, application = self._connect(connect_to_read)
                 except sqlite3.OperationalError as error:
-                    if not is_unwritable(error):
-                        raise
                     # Nothing can be made beside it: the folder is read-only, or the disk is full.
+                    # A bridge that has it open has made it.
+                    if not is_unwritable(error) or Path(f"{self._path}-shm").exists():
+                        raise
                     version, application = self._connect(connect_to_rescue)
         except sqlite3.Error as error:
             raise self._explain(error) from error

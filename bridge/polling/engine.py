@@ -53,6 +53,7 @@ LASTING = 10.0
 RELEASE_PAUSE = 2.0
 # Where the port is shared with other clients, it may be theirs for so long before a turn is lost.
 RELEASE_GRACE = 30.0
+RELEASE_BACKOFF = 5.0  # seconds between attempts to open it
 # While the bus idles, the wall clock is looked at so often, in seconds: it may be set.
 CLOCK_CHECK = 60.0
 
@@ -346,7 +347,8 @@ class Segment:
             pause = self._backoff * (1.0 - 0.25 * self._jitter())
             await self._pass_turns(schedule, loop.time() + pause)
         self._adopt(schedule)
-        self._backoff = min(max(2 * self._backoff, BACKOFF_FIRST), BACKOFF_LAST)
+        longest = RELEASE_BACKOFF if self.settings.release else BACKOFF_LAST
+        self._backoff = min(max(2 * self._backoff, BACKOFF_FIRST), longest)
         try:
             await self._transport.open()
         except TransportError:

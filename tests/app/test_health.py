@@ -92,3 +92,39 @@ def test_the_log_speaks_up_as_a_bus_is_ill(
         health.say(3600.0)
     assert "0 readouts, 0 failed" in caplog.records[0].getMessage()
     keeper.close()
+
+
+def test_a_bus_that_comes_back_goes_on_counting_and_its_past_is_not_of_this_hour(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    keeper = History(None)
+    buses = {"cellar": segment()}
+    health = Health(buses, keeper)
+    buses["cellar"].statistics.reads = 9995
+    buses["cellar"].statistics.meters["heat"].reads = 9995
+    health.say(3600.0)
+    buses["cellar"] = again = segment()
+    again.statistics.reads = again.statistics.meters["heat"].reads = 5
+    caplog.clear()
+    with caplog.at_level(logging.DEBUG):
+        health.say(3600.0)
+    assert "5 readouts, 0 failed" in caplog.records[0].getMessage()
+    health.keep()
+    assert again.statistics.reads == again.statistics.meters["heat"].reads == 10_000
+    assert keeper.counters("meter:heat")["reads"] == 10_000
+    keeper.close()
+
+
+def test_a_meter_that_moves_to_another_bus_is_never_counted_twice() -> None:
+    keeper = History(None)
+    buses = {"cellar": segment()}
+    health = Health(buses, keeper)
+    buses["cellar"].statistics.meters["heat"].reads = 100
+    buses["attic"] = segment()
+    for _ in range(3):  # the first one lets go of it after its turn
+        health.keep()
+    del buses["cellar"].statistics.meters["heat"]
+    health.keep()
+    assert buses["attic"].statistics.meters["heat"].reads == 100
+    assert keeper.counters("meter:heat")["reads"] == 100
+    keeper.close()

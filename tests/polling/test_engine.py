@@ -863,6 +863,83 @@ def test_a_port_is_released_while_nobody_has_a_turn() -> None:
     )
 
 
+def test_a_shared_port_that_is_in_other_hands_for_a_while_costs_no_reading() -> None:
+    async def story(segment: Segment, diary: Diary, transport: MemoryTransport) -> None:
+        await asyncio.sleep(50.0)
+        transport.refuses = "in other hands"
+        await asyncio.sleep(30.0)
+        assert diary.failed == []
+        transport.refuses = None
+        await asyncio.sleep(6.0)
+        assert len(diary.answered) == 2
+        transport.refuses = "in other hands"
+        await asyncio.sleep(120.0)
+        assert {failure.kind for _, _, failure in diary.failed} == {FailureKind.NO_CONNECTION}
+
+    poll(
+        [ScriptedMeter(5)],
+        [MeterSettings("m", 5, 60.0)],
+        story,
+        segment_settings=replace(SETTINGS, release=True),
+    )
+
+
+def test_a_billing_read_survives_a_connection_that_was_forgotten() -> None:
+    at = Occasion(Period.DAILY, datetime.datetime.fromtimestamp(NOON + 900).time())
+
+    def prepare(transport: MemoryTransport) -> None:
+        transport.forgets_after = 300.0
+
+    _, diary, transport = poll(
+        [ScriptedMeter(5)],
+        [MeterSettings("m", 5, 86400.0)],
+        sleep(920.0),
+        segment_settings=replace(SETTINGS, billing=Billing(at)),
+        prepare=prepare,
+    )
+    assert len(diary.answered) == 2
+    assert transport.opened == 2
+    freezes = [request for request in transport.bus.requests if request[5:6] == b"\xff"]
+    assert len(freezes) == 1
+
+
+def test_an_answer_of_the_old_address_is_not_the_new_ones() -> None:
+    async def story(segment: Segment, diary: Diary, transport: MemoryTransport) -> None:
+        await asyncio.sleep(0.2)  # in the midst of its first telegram
+        segment.apply(SETTINGS, [MeterSettings("a", 6, 900.0)])
+        await asyncio.sleep(2.0)
+        assert len(diary.answered) == 1
+        assert diary.answered[0][2][0].address == 6
+
+    poll([ScriptedMeter(5), ScriptedMeter(6)], [MeterSettings("a", 5, 900.0)], story)
+
+
+def test_a_meter_that_is_new_on_a_bus_keeps_its_minimum_gap() -> None:
+    async def story(segment: Segment, diary: Diary, transport: MemoryTransport) -> None:
+        await asyncio.sleep(1.0)
+        moved = replace(with_gap(300.0), name="moved", address=6)
+        segment.apply(SETTINGS, [*segment.meters, moved], heard={"moved": 100.0})
+        await asyncio.sleep(190.0)
+        assert diary.answers_of("moved") == []
+        await asyncio.sleep(20.0)
+        assert len(diary.answers_of("moved")) == 1
+
+    poll([ScriptedMeter(5), ScriptedMeter(6)], [MeterSettings("a", 5, 900.0)], story)
+
+
+def test_quick_meters_do_not_make_the_bus_impatient_with_a_slow_one() -> None:
+    slow = ScriptedMeter(6, delay=0.4)
+    _, diary, _ = poll(
+        [ScriptedMeter(5), slow],
+        [MeterSettings("quick", 5, 0.0), MeterSettings("slow", 6, 60.0)],
+        sleep(3600.0),
+        segment_settings=SegmentSettings("b", "tcp://gateway:10001"),
+    )
+    assert diary.failures_of("slow") == []
+    assert len(diary.answers_of("slow")) == pytest.approx(60, abs=2)
+    assert slow.asked <= len(diary.answers_of("slow")) + 3
+
+
 def test_a_port_is_held_for_meters_that_are_read_without_a_pause() -> None:
     _, _, transport = poll(
         [ScriptedMeter(5)],

@@ -415,3 +415,33 @@ def test_what_a_meter_has_failed_at_is_not_forgotten_with_a_new_interval() -> No
     schedule.answered("a", 10.0)
     schedule.change(Plan("a", 60.0, minimum_gap=300.0), 20.0, wall(20.0))
     assert schedule.read_now("a", 20.0) == 290.0
+
+
+def test_who_has_waited_long_gets_every_second_turn() -> None:
+    plans = [Plan("a", 0.0, priority=True), Plan("b", 0.0, priority=True), Plan("c", 60.0)]
+    turns = simulate(Schedule(plans, 0.0, NOON), 3600.0)
+    assert len(times_of(turns, "c")) >= 38  # one a minute, and a wait of half a minute at most
+    eight = [Plan(f"p{number}", 10.0, priority=True) for number in range(8)]
+    turns = simulate(Schedule([*eight, Plan("c", 60.0)], 0.0, NOON), 3600.0, took=1.5)
+    assert len(times_of(turns, "c")) >= 38
+
+
+def test_requests_without_end_starve_nobody() -> None:
+    schedule = Schedule([Plan("asked", 900.0), Plan("other", 60.0)], 0.0, NOON)
+    now, turns = 0.0, []
+    while now < 3600.0:
+        schedule.read_now("asked", now)
+        turn = schedule.next_turn(now, wall(now))
+        assert turn is not None
+        now += 0.5
+        schedule.answered(turn.name, now)
+        turns.append(turn.name)
+    assert turns.count("other") >= 38
+
+
+def test_a_meter_that_was_heard_before_the_connection_broke_has_its_gap() -> None:
+    schedule = Schedule([Plan("a", 60.0, minimum_gap=900.0)], 0.0, NOON)
+    schedule.passed("a", 1.0, heard=True)
+    schedule.resume(2.0)
+    assert schedule.next_turn(2.0, wall(2.0)) is None
+    assert schedule.read_now("a", 2.0) == 899.0
