@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import fcntl
 import gc
 import logging
+import os
 from collections import Counter
 from collections.abc import Callable, Collection, Coroutine
 from contextlib import ExitStack
@@ -324,6 +326,7 @@ class Bridge:
     async def _sync_ledger(self) -> None:
         while True:
             await asyncio.sleep(LEDGER_SYNC)
+            self._ledger.try_to_return()
             await asyncio.to_thread(self._ledger.sync)
 
     async def _watch_age(self) -> None:
@@ -354,22 +357,39 @@ def _transport(settings: SegmentSettings) -> Transport:
     return make_transport(settings.port, baudrate=settings.baudrate, parity=settings.parity)
 
 
+# What a folder can be that was written before, and cannot be now: its values are served all the same.
+_UNWRITABLE = frozenset(
+    {errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EACCES, errno.EPERM}
+)
+
+
 def _lock(state: Path) -> IO[bytes]:
     """Make the folder, and keep every other bridge out of it for as long as the file is open."""
+    path = state / "lock"
     try:
         state.mkdir(parents=True, exist_ok=True)
-        lock = (state / "lock").open("ab")
+        lock = path.open("ab")
     except FileExistsError as error:
         raise StateError(
             f"{state}: there is a file where the folder for the bridge's state belongs; move it "
             "away, or name another place in the configuration, state:"
         ) from error
     except OSError as error:
-        raise StateError(
-            f"{state}: the folder for the bridge's state cannot be used ({error.strerror}); give "
-            "the user that runs the bridge the right to write there, or name another place in the "
-            "configuration, state:"
-        ) from error
+        if error.errno not in _UNWRITABLE or not os.access(state / LEDGER_FILE, os.R_OK):
+            raise StateError(
+                f"{state}: the folder for the bridge's state cannot be used ({error.strerror}); "
+                "give the user that runs the bridge the right to write there, or name another "
+                "place in the configuration, state:"
+            ) from error
+        try:
+            lock = path.open("rb")  # a lock needs no right to write
+        except OSError:
+            log.error(
+                "%s: no lock can be made there (%s): nothing keeps a second bridge out of it",
+                state,
+                error.strerror,
+            )
+            return Path(os.devnull).open("rb")  # noqa: SIM115 - closed with the bridge
     try:
         # The kernel lets go of it whatever ends the process.
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

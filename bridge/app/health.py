@@ -55,7 +55,16 @@ class _Seen(NamedTuple):
         )
 
     def without(self, other: _Seen) -> _Seen:
-        return _Seen(*(mine - its for mine, its in zip(self, other, strict=True)))
+        return _Seen(
+            self.reads - other.reads,
+            self.failures - other.failures,
+            self.tries - other.tries,
+            self.silences - other.silences,
+            self.damage - other.damage,
+            self.losses - other.losses,
+            self.busy - other.busy,
+            self.wire - other.wire,
+        )
 
 
 class Health:

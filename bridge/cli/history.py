@@ -5,12 +5,14 @@ from __future__ import annotations
 import csv
 import datetime
 import io
+import logging
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from decimal import Decimal
 from enum import StrEnum
 from functools import lru_cache
 from itertools import chain, islice
+from pathlib import Path
 from typing import Annotated, Any
 
 import simplejson
@@ -18,10 +20,10 @@ import typer
 
 from bridge.cli.errors import UsageError
 from bridge.cli.names import counted
-from bridge.cli.options import Config
 from bridge.cli.output import say, write
+from bridge.config.errors import ConfigError
 from bridge.config.load import load
-from bridge.config.model import Site
+from bridge.config.model import Bus
 from bridge.config.values import choose, parse_duration
 from bridge.mbus.report import PlainDecimal
 from bridge.points.history import HISTORY_FILE, History
@@ -29,7 +31,7 @@ from bridge.points.reading import Value
 from bridge.points.records import HistoryError, Records, Row
 from bridge.units import NO_UNITS
 
-COLUMNS = ("time", "meter", "point", "value", "unit")
+COLUMNS = ("time", "meter", "point", "value", "unit", "fault")
 
 # How many rows are made into text at a time: few enough to be soon there, many enough to be quick.
 _AT_A_TIME = 500
@@ -57,7 +59,13 @@ def _when(text: str) -> float:
 
 
 def history(
-    config: Config,
+    config: Annotated[
+        Path,
+        typer.Argument(
+            metavar="CONFIG|STATE",
+            help="The site's YAML file; or its state folder, which does without.",
+        ),
+    ],
     meter: Annotated[
         list[str] | None,
         typer.Option("--meter", "-m", metavar="NAME", help="Of this meter only; may be repeated."),
@@ -100,7 +108,8 @@ def history(
     """Show what the bridge has read, with the time of each reading.
 
     Every good reading is kept, as long as history: in the site's file says. Values have all their
-    digits, and the unit that they were read in. The bridge may be running.
+    digits, and the unit that they were read in. With those that a meter sent while it reported a
+    permanent error of its own, the fault is shown. The bridge may be running.
 
     Examples:
 
@@ -108,21 +117,20 @@ def history(
       mbus-bacnet history site.yaml --meter heat-1 --from 2d
       mbus-bacnet history site.yaml --point energy --last --format json
       mbus-bacnet history site.yaml --from 2026-11-01 --to 2026-12-01 -f csv
+      mbus-bacnet history site.state --last
     """
     if last and (since is not None or until is not None):
         raise UsageError("--last goes without --from and --to: it shows each point's last reading")
     if since is not None and until is not None and since >= until:
         raise UsageError("--from is not before --to, so no reading can lie between them")
-    site = load(config)
-    path = None if site.state is None else site.state / HISTORY_FILE
-    if path is None:
-        raise HistoryError("without a folder for its state, a bridge keeps no history")
-    _check_meters(site, meter, ())
+    path, buses, is_kept = _found(config)
+    if buses:
+        _check_meters(buses, meter, ())
     with History.open_to_read(path) as records:
         known = records.points()
-        _check_meters(site, meter, {each.meter for each in known})
+        _check_meters(buses, meter, {each.meter for each in known})
         names = [(each.meter, each.key.name) for each in known]
-        points = _wanted_points(site, point, meter, names)
+        points = _wanted_points(buses, point, meter, names)
         rows: Iterable[Row]
         if last:
             rows = records.last(meter or None, points)
@@ -133,17 +141,50 @@ def history(
             max((len(_short(name, of)) for of, name in names), default=0),
         )
         if not _SHOW[format](rows, widths):
-            say(_nothing(site, records, last=last))
+            say(_nothing(records, last=last, is_kept=is_kept))
+        if records.skipped:
+            say(
+                f"{path}: {counted(records.skipped, 'reading')} could not be read, and "
+                f"{'is' if records.skipped == 1 else 'are'} left out: a fault of the disk has "
+                "damaged the file there. The disk may be failing: make a copy of what is there",
+                logging.WARNING,
+            )
 
 
-def _known_meters(site: Site, others: Collection[str]) -> dict[str, None]:
+def _found(config: Path) -> tuple[Path, Mapping[str, Bus], bool]:
+    """Where the history stands, the buses of the site, and whether readings are kept.
+
+    Without the site's file nothing is known of its buses.
+    """
+    if config.is_dir():
+        return config / HISTORY_FILE, {}, True
+    if config.name == HISTORY_FILE:
+        return config, {}, True
+    try:
+        site = load(config)
+    except ConfigError:
+        usual = config.with_name(f"{config.stem}.state")
+        say(
+            "What was read can be shown without the site's file; name its state folder: history "
+            f"{usual if usual.is_dir() else 'FOLDER'}",
+            logging.WARNING,
+        )
+        raise
+    if site.state is None:
+        raise HistoryError("without a folder for its state, a bridge keeps no history")
+    return site.state / HISTORY_FILE, site.buses, site.history.keep > 0
+
+
+def _known_meters(buses: Mapping[str, Bus], others: Collection[str]) -> dict[str, None]:
     """Those of the file first, in its order."""
-    here = [name for bus in site.buses.values() for name in bus.meters]
+    here = [name for bus in buses.values() for name in bus.meters]
     return dict.fromkeys(chain(here, sorted(others)))
 
 
-def _check_meters(site: Site, wanted: list[str] | None, others: Collection[str]) -> None:
-    known = _known_meters(site, others)
+def _check_meters(
+    buses: Mapping[str, Bus], wanted: list[str] | None, others: Collection[str]
+) -> None:
+    known = _known_meters(buses, others)
     for name in wanted or ():
         if name not in known:
             raise UsageError(
@@ -153,13 +194,16 @@ def _check_meters(site: Site, wanted: list[str] | None, others: Collection[str])
 
 
 def _wanted_points(
-    site: Site, wanted: list[str] | None, meters: list[str] | None, names: list[tuple[str, str]]
+    buses: Mapping[str, Bus],
+    wanted: list[str] | None,
+    meters: list[str] | None,
+    names: list[tuple[str, str]],
 ) -> set[str] | None:
     """The full names of the points that are wanted; None where all are."""
     if not wanted:
         return None
     full = {name: of for of, name in names}
-    for bus in site.buses.values():
+    for bus in buses.values():
         for name, meter in bus.meters.items():
             if not isinstance(meter.points, str):
                 full |= {f"{name}.{point}": name for point in meter.points or ()}
@@ -179,8 +223,8 @@ def _wanted_points(
     return found
 
 
-def _nothing(site: Site, records: Records, *, last: bool) -> str:
-    if site.history.keep == 0 and not last:
+def _nothing(records: Records, *, last: bool, is_kept: bool) -> str:
+    if not is_kept and not last:
         return "No readings: history: {keep: 0s} keeps the last ones only, which --last shows."
     count = len(records.points())
     if not count:
@@ -207,7 +251,7 @@ def _text_of(value: Value) -> str:
     return format(value, "f") if isinstance(value, Decimal) else value
 
 
-def _cells(row: Row) -> tuple[str, str, str, str, str]:
+def _cells(row: Row) -> tuple[str, ...]:
     unit = "" if row.unit == NO_UNITS else row.unit
     return (
         _time(row.at),
@@ -215,6 +259,7 @@ def _cells(row: Row) -> tuple[str, str, str, str, str]:
         _short(row.point, row.meter),
         _text_of(row.value),
         unit,
+        "" if row.fault is None else str(row.fault),
     )
 
 
@@ -222,10 +267,11 @@ def _show_text(rows: Iterable[Row], widths: tuple[int, int]) -> int:
     meters, points = widths
 
     def line(row: Row) -> str:
-        when, meter, point, value, unit = _cells(row)
+        when, meter, point, value, unit, fault = _cells(row)
         # A meter may send any character as text, an escape too.
         clean = "".join(each if each.isprintable() else "\ufffd" for each in value)
-        return f"{when}  {meter:{meters}}  {point:{points}}  {clean} {unit}".rstrip()
+        text = f"{when}  {meter:{meters}}  {point:{points}}  {clean} {unit}".rstrip()
+        return f"{text}  ({fault})" if fault else text
 
     return _write_lots(rows, lambda lot: "".join(f"{line(row)}\n" for row in lot))
 
@@ -271,6 +317,7 @@ def _object(row: Row) -> dict[str, Any]:
         "point": _short(row.point, row.meter),
         "value": value,
         "unit": row.unit,
+        "fault": None if row.fault is None else str(row.fault),
     }
 
 

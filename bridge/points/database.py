@@ -9,7 +9,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-_RIGHTS = "give the user that runs the bridge the right to write it, and its folder"
+_RIGHTS = (
+    "give the user that runs the bridge the right to write it, and its folder, and see that its "
+    "file system is not mounted read-only"
+)
 _OTHER = "another process is writing it: is a second bridge running with this state?"
 
 _REMEDIES = {
@@ -94,6 +97,11 @@ def is_unwritable(error: sqlite3.Error) -> bool:
     return code.startswith(_UNWRITABLE)
 
 
+def is_read_only(error: sqlite3.Error) -> bool:
+    """Whether the file was opened without the right to write it."""
+    return (getattr(error, "sqlite_errorname", None) or "").startswith("SQLITE_READONLY")
+
+
 def lenient(text: bytes) -> str:
     """Text of a file that may be damaged: what is no UTF-8 is no reason to lose the rest."""
     return text.decode(errors="replace")
@@ -117,14 +125,17 @@ def reading_what_may_be_damaged(path: Path | None) -> Iterator[None]:
         code = getattr(error, "sqlite_errorname", None) or ""
         if code == "SQLITE_ERROR":
             raise DamagedError(str(error)) from error
-        if code == "SQLITE_READONLY" and path is not None and _is_of_the_future(path):
+        if code == "SQLITE_READONLY" and path is not None and is_of_a_later_version(path):
             raise DamagedError("its header is damaged") from error
         raise
 
 
-def _is_of_the_future(path: Path) -> bool:
-    # https://sqlite.org/fileformat2.html, 1.3.3: a file with a later write version is read-only.
-    # Nobody has the file open here whose locks could end with this.
+def is_of_a_later_version(path: Path) -> bool:
+    """Whether the file's header asks for a later SQLite: it is then taken for read-only.
+
+    That is https://sqlite.org/fileformat2.html, 1.3.3. To be asked while no connection of this
+    process has the file open, since closing it here ends the locks of all.
+    """
     try:
         with path.open("rb") as file:
             header = file.read(20)

@@ -13,6 +13,7 @@ from bridge.mbus.vif import EXACT
 from bridge.mbus.vife import OVERFLOW, UNDERFLOW
 from bridge.points.explain import can_be_said
 from bridge.points.known import TEXT_QUANTITIES, Known, kind_of, ordinal_of, places
+from bridge.points.layouts import KnownLayout
 from bridge.points.nature import (
     Nominal,
     bounds_of,
@@ -56,6 +57,7 @@ class Fed:
     shift: int | None = None
     step: Decimal | None = None
     watch: Watch = field(default_factory=Watch)
+    layout: KnownLayout | None = None  # in which its record was, last
     said: Fault | None = None  # of those to be configured, what the log has told
     said_at: float | None = None  # when, by the monotonic clock
 

@@ -30,9 +30,12 @@ from decimal import Decimal
 from pathlib import Path
 
 from bridge.points.database import (
+    DamagedError,
     connect_to_read,
     connect_to_rescue,
     is_damage,
+    is_of_a_later_version,
+    is_read_only,
     is_unwritable,
     reading_what_may_be_damaged,
     remedy,
@@ -116,6 +119,7 @@ class History:
         self._is_loaded = False  # from here on the memory knows better than any file
         self._not_apart = 0  # answers since the last values were kept apart
         self._queue: deque[Answer] = deque()
+        self._in_hand = 0  # answers of it that the thread is writing
         self._error: sqlite3.Error | None = None  # why nothing can be written now
         self._said = ""  # about that, in the log
         self._waited = 0  # answers that had to wait for its end
@@ -146,7 +150,7 @@ class History:
     @property
     def waiting(self) -> int:
         """Answers that are in memory alone, because they cannot be written now."""
-        return len(self._queue)
+        return len(self._queue) + self._in_hand
 
     def last(self, point: Point) -> Reading | None:
         """The last reading that was kept of a point, of this run or an earlier one, exactly.
@@ -434,6 +438,12 @@ class History:
     def _make_usable(self, path: Path) -> None:
         """Open what could not be opened, set aside what is damaged, make good what was removed."""
         file, error = self._file, self._error
+        if file is not None and error is not None and is_read_only(error):
+            # SQLite does not try again to open for writing what was read-only once.
+            file.close()
+            self._file = file = None
+            if is_of_a_later_version(path):
+                error = self._error = DamagedError("its header is damaged")
         if error is not None and is_damage(error):
             self._file = None
             if file is not None:
@@ -474,6 +484,7 @@ class History:
 
     def _write_waiting(self, file: HistoryFile, most: int) -> None:
         lot: list[Answer] = []
+        self._in_hand = min(most, len(self._queue))
         with suppress(IndexError):
             while len(lot) < most:
                 lot.append(self._queue.popleft())
@@ -482,6 +493,8 @@ class History:
         except BaseException:
             self._queue.extendleft(reversed(lot))
             raise
+        finally:
+            self._in_hand = 0
         self._not_apart += len(lot)
 
     def _write_counters(self, file: HistoryFile) -> None:

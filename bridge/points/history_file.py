@@ -7,7 +7,6 @@ tidier's is for the thread that looks after the file. Who calls what ``commits``
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
@@ -27,6 +26,7 @@ from bridge.points.records import (
     TABLES,
     VERSION,
     Key,
+    compact,
     is_time,
     last_written,
     numbered,
@@ -145,9 +145,9 @@ class HistoryFile:
             sqlite3.Error: the file cannot be read, or is damaged.
         """
         with reading_what_may_be_damaged(self._path):
+            self._mend_upto()
             found = load(self._writer, last, counters)
             self._meters, self._points, self._resolutions = found
-            self._mend_upto()
             quick_check(self._writer, self._path)
 
     def _mend_upto(self) -> None:
@@ -157,10 +157,10 @@ class HistoryFile:
         # The newest answer that is kept apart always stays, so that its number is not given again.
         if upto is not None and type(upto[0]) is int and 0 <= upto[0] <= newest:
             return
-        self._commit(
-            self._writer,
-            [("INSERT OR REPLACE INTO meta VALUES ('upto', ?)", [(max(0, newest - LOOK_BACK),)])],
-        )
+        if type(newest) is not int:
+            raise DamagedError("an answer has no number")
+        again = max(0, newest - LOOK_BACK)
+        self._commit(self._writer, [("INSERT OR REPLACE INTO meta VALUES ('upto', ?)", [(again,)])])
 
     def close(self) -> None:
         """Close the file. The last one who has it open merges the log."""
@@ -220,7 +220,7 @@ class HistoryFile:
                 values[points[key]] = written
         except KeyError:
             return None
-        return meter, answer.at, _compact(values)
+        return meter, answer.at, compact(values)
 
     def _row(self, answer: Answer) -> tuple[int, float, str]:
         meter = self._meter(answer.meter)
@@ -228,7 +228,7 @@ class HistoryFile:
             self._point(meter, key, resolution): written
             for key, written, resolution in answer.values
         }
-        return meter, answer.at, _compact(values)
+        return meter, answer.at, compact(values)
 
     def write_last(
         self,
@@ -255,11 +255,11 @@ class HistoryFile:
                 by_meter.setdefault(meter, {})[number] = at, written
             self._writer.executemany(
                 "INSERT OR REPLACE INTO last (meter, body) VALUES (?, ?)",
-                [(meter, _compact(values)) for meter, values in by_meter.items()],
+                [(meter, compact(values)) for meter, values in by_meter.items()],
             )
             self._writer.executemany(
                 "INSERT OR REPLACE INTO counters (name, body) VALUES (?, ?)",
-                [(name, _compact(dict(counts))) for name, counts in counters.items()],
+                [(name, compact(dict(counts))) for name, counts in counters.items()],
             )
 
         self._commit_numbered(write)
@@ -316,7 +316,7 @@ class HistoryFile:
         Raises:
             sqlite3.Error: none of them is written.
         """
-        rows = [(name, _compact(dict(counts))) for name, counts in counters.items()]
+        rows = [(name, compact(dict(counts))) for name, counts in counters.items()]
         self._commit(
             self._tidier,
             [("INSERT OR REPLACE INTO counters (name, body) VALUES (?, ?)", rows)],
@@ -421,7 +421,7 @@ class HistoryFile:
                 by_meter[meter] = numbered(found[0]) if found else {}
             for number, written in numbered(body).items():
                 by_meter[meter][number] = at, written
-        last = [(meter, _compact(values)) for meter, values in by_meter.items()]
+        last = [(meter, compact(values)) for meter, values in by_meter.items()]
         return Apart(last, rows[-1][0], len(rows))
 
     def oldest(self, most: int) -> list[int]:
@@ -579,7 +579,3 @@ def _decimal_or_none(text: object) -> Decimal | None:
     except InvalidOperation:
         return None
     return step if step is not None and step.is_finite() else None
-
-
-def _compact(what: object) -> str:
-    return json.dumps(what, separators=(",", ":"))

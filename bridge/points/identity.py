@@ -3,8 +3,12 @@
 A damaged telegram in 256 passes its checksum, so another identity is believed only when it comes
 twice. Then it is an exchanged meter. If the user accepts such (`OnExchange.ACCEPT`) and it is of
 the same kind, it takes over the objects of the old one; a water meter's count is never shown as a
-heat meter's, until the bridge is started again. Under `OnExchange.HOLD` nothing of it is shown
-until the user says so, across restarts too: the ledger has who it was.
+heat meter's, across restarts too, until the file names the new one: the ledger has who it was.
+Under `OnExchange.HOLD` nothing of any other meter is shown until the user says so.
+
+Who was exchanged does not come back. Where it does within a week, there are two meters at one
+address, and one or the other is heard, as it happens. Nobody can tell which of them is meant: the
+values of neither are served.
 """
 
 from __future__ import annotations
@@ -22,6 +26,17 @@ log = logging.getLogger(__name__)
 
 # On a line that shows damage, the same damage may come twice; another identity comes so often.
 TIMES_ON_A_BAD_LINE = 3
+
+# Who answered here, and did not any more, is another meter if it answers again so soon (seconds).
+WEEK = 7 * 24 * 3600.0
+
+# So many of those are remembered; the oldest may have been damage.
+_REMEMBERED = 16
+
+_BOTH = (
+    "both answer at this address; give one of them another address, or name the one that is meant "
+    "by its secondary address"
+)
 
 
 class Whose(Enum):
@@ -45,6 +60,11 @@ class MeterIdentity:
         self._seen = 0  # how often in a row
         self._held = False  # the newcomer came twice, and is not accepted
         self._kept: str | None = None  # as the ledger has it
+        # When they answered last before the meter that is ours did, by the monotonic clock.
+        self._former: dict[str, float] = {}  # those that were ours once
+        self._strange: dict[str, float] = {}  # those that never were
+        self._both = False  # two meters answer by turns: none is served
+        self._told: set[tuple[str, str]] = set()  # who is not served, and why, as the log has it
 
     def offer(self) -> None:
         """Read from the ledger who it was before."""
@@ -71,27 +91,35 @@ class MeterIdentity:
         """Who waits to be accepted; None where nobody does."""
         return self._newcomer if self._held else None
 
-    def judge(self, address: SecondaryAddress | None, *, suspect: bool = False) -> Whose:
+    def judge(
+        self, address: SecondaryAddress | None, now: float, *, suspect: bool = False
+    ) -> Whose:
         """Whose an answer is.
 
         Args:
             address: the one in its header; None for a header without one.
+            now: when it came, by the monotonic clock.
             suspect: the line shows damage, so that even the first identity has to come twice.
         """
         strangers, self._strangers = self._strangers, 0
         if address is None:
             return Whose.OURS
+        if self._both:
+            return Whose.FOREIGN
         if address == self.current:
-            self._welcome_back(address)
+            self._welcome_back(address, now)
             self._keep(address)
             return Whose.OURS
         is_new = not self.is_known
         if self.current is None and self._is_meant(address):
             certain = not suspect or address == self._newcomer
             if str(address) == self._kept or (is_new and certain):
-                self._welcome_back(address)
+                self._welcome_back(address, now)
                 self.current = address
                 return Whose.OURS
+        if self._is_accepting and _is_recent(self._former, address, now):
+            # Once is enough: damage does not happen to say who it was before.
+            return self._refuse(address, _BOTH)
         if address != self._newcomer:
             self._newcomer, self._held, self._seen = address, False, 1
             if strangers > is_new:
@@ -111,21 +139,13 @@ class MeterIdentity:
         if suspect and self._seen < TIMES_ON_A_BAD_LINE:
             self._strangers = strangers + 1
             return Whose.DOUBTED
-        if (reason := self._objection(address)) is not None:
-            self._held = True
-            log.warning(
-                "%s: %s answers in the place of %s; its values are not served: %s",
-                self._plan.name,
-                address,
-                self._old,
-                reason,
-            )
-            return Whose.FOREIGN
+        if (reason := self._objection(address, now)) is not None:
+            return self._refuse(address, reason)
         when = "" if self.current is not None else " while the bridge did not run"
         log.warning(
             "%s: the meter was exchanged%s, %s for %s", self._plan.name, when, address, self._old
         )
-        self._take(address)
+        self._take(address, now)
         return Whose.EXCHANGED
 
     def accept(self) -> bool:
@@ -135,26 +155,51 @@ class MeterIdentity:
             return False
         log.warning("%s: %s is accepted in the place of %s", self._plan.name, address, self._old)
         self._take(address)
+        self._former.clear()
+        self._strange.clear()
         return True
+
+    def _refuse(self, address: SecondaryAddress, reason: str) -> Whose:
+        """Serve nothing of it, and say so once."""
+        self._newcomer, self._held = address, True
+        self._both = reason is _BOTH and self._is_accepting
+        if (str(address), reason) not in self._told:
+            self._told.add((str(address), reason))
+            log.warning(
+                "%s: %s answers in the place of %s; %s: %s",
+                self._plan.name,
+                address,
+                self._old,
+                "the values of neither are served" if self._both else "its values are not served",
+                reason,
+            )
+        return Whose.FOREIGN
 
     @property
     def _old(self) -> str:
         return str(self.current or self._kept or self._plan.address)
 
-    def _objection(self, address: SecondaryAddress) -> str | None:
+    @property
+    def _is_accepting(self) -> bool:
+        """Whether an exchanged meter is served without a word of the user's."""
+        return self._plan.on_exchange is OnExchange.ACCEPT
+
+    def _objection(self, address: SecondaryAddress, now: float) -> str | None:
         """Why a newcomer is not taken for ours, and what to do."""
-        old = self.current
         if not self._is_meant(address):
             return f"the file names {self._plan.address}; write the new one's secondary address"
-        if self._plan.on_exchange is OnExchange.HOLD and self._is_certain:
+        if _is_recent(self._strange, address, now) or _is_recent(self._former, address, now):
+            return _BOTH
+        if not self._is_accepting and self._is_certain:
             return (
                 f"write secondary: {address} for this meter, or on_exchange: accept, if it was "
                 "exchanged"
             )
+        old = self.current or _parsed(self._kept)
         if old is not None and self._is_certain and address.device_type != old.device_type:
             return (
-                "it measures something else; start the bridge again if that is right, or name its "
-                "own meter in the file"
+                f"it measures something else; write secondary: {address} for this meter, if that "
+                "is right, or name its own meter in the file"
             )
         return None
 
@@ -166,13 +211,18 @@ class MeterIdentity:
     def _is_meant(self, address: SecondaryAddress) -> bool:
         return _is_meant(self._plan.address, str(address))
 
-    def _take(self, address: SecondaryAddress) -> None:
-        self.current, self._newcomer, self._held = address, None, False
+    def _take(self, address: SecondaryAddress, now: float | None = None) -> None:
+        if now is not None and self._is_certain:
+            _remember(self._former, self._old, now)
+        self.current, self._newcomer, self._held, self._both = address, None, False, False
         self._keep(address)
 
-    def _welcome_back(self, address: SecondaryAddress) -> None:
-        if self._held:
-            log.info("%s: %s answers again", self._plan.name, address)
+    def _welcome_back(self, address: SecondaryAddress, now: float) -> None:
+        stranger = self._newcomer
+        if stranger is not None and stranger != address:
+            if self._held and str(stranger) not in self._strange:
+                log.info("%s: %s answers again", self._plan.name, address)
+            _remember(self._strange, str(stranger), now)
         self._newcomer, self._held = None, False
 
     def _keep(self, address: SecondaryAddress) -> None:
@@ -186,6 +236,26 @@ class MeterIdentity:
             log.error("%s: %s", self._plan.name, error)
             return
         self._kept = text
+
+
+def _remember(who: dict[str, float], address: str, now: float) -> None:
+    who.pop(address, None)
+    who[address] = now
+    while len(who) > _REMEMBERED:
+        del who[next(iter(who))]
+
+
+def _is_recent(who: dict[str, float], address: SecondaryAddress, now: float) -> bool:
+    at = who.get(str(address))
+    return at is not None and now - at < WEEK
+
+
+def _parsed(kept: str | None) -> SecondaryAddress | None:
+    """Who the ledger has; None for nobody, and for a damaged header's, kept by mistake."""
+    try:
+        return None if kept is None else parse_secondary(kept)
+    except AddressError:
+        return None
 
 
 def _is_meant(wanted: str, identity: str) -> bool:

@@ -24,6 +24,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import sqlite3
+import time
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
@@ -55,6 +56,9 @@ LOG_SIZE = 1_000_000
 # How long to wait for another process that writes, in seconds. The event loop waits, too.
 BUSY_TIMEOUT = 0.2
 
+# A file that could not be written is tried again after so many seconds.
+TRY_AGAIN = 60.0
+
 # The file's PRAGMA user_version. 0 is a file without the tables `fed` and `sent`, 1 is one without
 # `answered`.
 VERSION = 2
@@ -77,6 +81,10 @@ _TABLES = (
 )
 # Version 0 counted equal records there; a key counts its own.
 _FROM_VERSION_0 = "DELETE FROM found WHERE meter LIKE '%:counts'"
+
+
+# What a transaction begins and ends with writes nothing by itself.
+_BOUNDS = ("BEGIN IMMEDIATE", "COMMIT")
 
 
 class LedgerError(BridgeError):
@@ -131,6 +139,10 @@ class Ledger:
         """
         self._path = path
         self._unwritable: sqlite3.Error | None = None  # why the file is copied into memory
+        self._is_new = False  # something is in that copy which the file has not
+        self._try_at = 0.0
+        # What the present transaction has written, to be written again where the file fails.
+        self._transaction: list[tuple[str, tuple[object, ...]]] = []
         self._instances: dict[tuple[str, str], int] = {}
         self._owners: dict[tuple[str, int], str] = {}
         self._unsynced = False  # something was written that the disk may not have
@@ -157,13 +169,16 @@ class Ledger:
         copy = _copied(path)
         if copy is None:
             return False
-        file = getattr(self, "_connection", None)
-        if file is not None:
-            file.close()
-        self._connection, self._unwritable = copy, error
+        self._go_on_with(copy, path, error)
         with reading_what_may_be_damaged(None):
             self._bring_up_to_date()
             self._load()
+        return True
+
+    def _go_on_with(self, copy: sqlite3.Connection, path: Path, error: sqlite3.Error) -> None:
+        with suppress(AttributeError):  # it could not even be opened
+            self._connection.close()
+        self._connection, self._unwritable = copy, error
         log.error(
             "%s: the ledger of object identifiers cannot be written (%s); %s. It is served as it "
             "is. Identifiers and points that are new from now on are in memory alone until it can "
@@ -172,13 +187,12 @@ class Ledger:
             error,
             remedy(error, "check the disk"),
         )
-        return True
 
     def try_to_return(self) -> bool:
         """Where the file could not be written, write it as soon as it can be.
 
-        It belongs into the event loop, every minute or so, and costs nothing where there is no
-        need.
+        It belongs into the event loop, as often as `sync`: it tries once a minute, and costs
+        nothing where there is no need.
 
         Returns:
             Whether all that was written is in the file.
@@ -186,8 +200,10 @@ class Ledger:
         path = self._path
         if self._unwritable is None or path is None:
             return True
-        if self._connection.in_transaction:
+        now = time.monotonic()
+        if self._connection.in_transaction or now < self._try_at:
             return False
+        self._try_at = now + TRY_AGAIN
         try:
             with closing(_connect(path)) as file:
                 # All or nothing: a copy is one transaction of the file.
@@ -204,7 +220,7 @@ class Ledger:
             self._connection = memory
             return False
         memory.close()
-        self._unwritable, self._unsynced = None, True
+        self._unwritable, self._unsynced, self._is_new = None, True, False
         log.warning("%s: the ledger of object identifiers is written again; nothing is lost", path)
         return True
 
@@ -219,9 +235,13 @@ class Ledger:
         self._connection.execute("PRAGMA synchronous=NORMAL")
         self._connection.execute("PRAGMA wal_autocheckpoint=0")
         self._bring_up_to_date()
+        self._load()
         if self._path is not None:
             quick_check(self._connection, self._path)
-        self._load()
+            # Whether it can be written shall be known now, not when a meter answers.
+            self._connection.execute("BEGIN IMMEDIATE")
+            self._connection.execute(f"PRAGMA user_version = {VERSION}")
+            self._connection.execute("COMMIT")
 
     def _begin_anew(self, error: sqlite3.Error) -> None:
         """Set a damaged file aside, and begin a new one with what can be had of the identifiers.
@@ -246,10 +266,7 @@ class Ledger:
             self._connection = _connect(path)
             self._open()
             self._connection.execute("BEGIN IMMEDIATE")
-            self._connection.executemany(
-                "INSERT OR IGNORE INTO objects (object_type, instance, name) VALUES (?, ?, ?)",
-                [(kind, instance, name) for (kind, instance), name in kept.items()],
-            )
+            self._insert(kept)
             self._connection.execute("COMMIT")
             self._load()
         except sqlite3.Error as again:
@@ -304,6 +321,8 @@ class Ledger:
     def sync(self) -> None:
         """Bring what was written to the disk, and merge the log when it has grown.
 
+        Nothing where the file cannot be written; see `try_to_return`.
+
         It may wait for the disk, and may run in any thread, but once at a time. Errors are said by
         the next write, and not here.
         """
@@ -323,6 +342,15 @@ class Ledger:
             self._unsynced = True
 
     def close(self) -> None:
+        """Close the file; where it could not be written, try once more before."""
+        self._try_at = 0.0
+        if self._is_new and not self.try_to_return():
+            log.error(
+                "%s: the ledger of object identifiers still cannot be written: identifiers and "
+                "points that were new since then are lost. Identifiers follow from the points' "
+                "names again, and points are offered when their meters answer",
+                self._path,
+            )
         self._connection.close()
 
     def instance(self, object_type: str, name: str, wanted: int | None = None) -> int:
@@ -438,6 +466,7 @@ class Ledger:
                 self._write("COMMIT", ())
             except LedgerError:
                 self._connection.rollback()
+                self._transaction.clear()
                 raise
 
     def feed(self, meter: str, name: str, feed: Feed) -> None:
@@ -536,26 +565,60 @@ class Ledger:
         self._unsynced = True
         try:
             self._connection.execute(statement, values)
-            return
         except sqlite3.Error as error:
             self._replace(error)
-        try:
-            if is_within:
-                # What was written in it before is in memory, or comes again with the next answer.
-                self._connection.execute("BEGIN IMMEDIATE")
-            self._connection.execute(statement, values)
-        except sqlite3.Error as error:
-            raise _explain(self._path, error) from error
+            try:
+                if is_within:
+                    self._connection.execute("BEGIN IMMEDIATE")
+                    for written in self._transaction:
+                        self._connection.execute(*written)
+                        self._is_new = True
+                self._connection.execute(statement, values)
+            except sqlite3.Error as again:
+                raise _explain(self._path, again) from again
+        self._is_new = self._unwritable is not None and (self._is_new or statement not in _BOUNDS)
+        if not self._connection.in_transaction:
+            self._transaction.clear()
+        elif is_within:
+            self._transaction.append((statement, values))
 
     def _replace(self, error: sqlite3.Error) -> None:
         """Begin a new file where this one turns out to be damaged while it is in use.
 
+        Where it turns out that it cannot be written, go on in memory.
+
         Raises:
-            LedgerError: it is not damaged, or no new one can be made.
+            LedgerError: neither is so, or no new one can be made.
         """
-        if self._path is None or self._unwritable is not None or not is_damage(error):
+        if self._path is not None and self._unwritable is None and is_unwritable(error):
+            copy = _connect(None)
+            try:
+                self._connection.rollback()
+                self._connection.backup(copy)
+            except sqlite3.Error:
+                copy.close()
+            else:
+                self._go_on_with(copy, self._path, error)
+                return
+        if not is_damage(error):
             raise _explain(self._path, error) from error
-        self._begin_anew(error)
+        if self._path is None or self._unwritable is not None:
+            self._begin_anew_in_memory()
+        else:
+            self._begin_anew(error)
+
+    def _begin_anew_in_memory(self) -> None:
+        """Leave a copy of what was damaged, with the identifiers."""
+        self._connection.close()
+        self._connection = _connect(None)
+        self._bring_up_to_date()
+        self._insert(self._owners)
+
+    def _insert(self, owners: Mapping[tuple[str, int], str]) -> None:
+        self._connection.executemany(
+            "INSERT OR IGNORE INTO objects (object_type, instance, name) VALUES (?, ?, ?)",
+            [(kind, instance, name) for (kind, instance), name in owners.items()],
+        )
 
 
 def _connect(path: Path | None) -> sqlite3.Connection:

@@ -4,6 +4,9 @@ A meter's answers have the same records in the same order for months. Which of t
 point is worked out when that changes (`bridge.points.select`), and not for each answer. Whose
 answer it is tells `bridge.points.identity`; whether a value can be believed, `bridge.points.
 plausible`: what is in doubt is asked for again, and until that is decided a point stays as it was.
+
+Some meters answer with several sets of records by turns. A point whose record is in another set
+than the one that came stays as it was too, and grows older; in doubt, it waits for its record.
 """
 
 from __future__ import annotations
@@ -56,6 +59,10 @@ _NOT_ASKED = frozenset({Fault.NO_CONNECTION, Fault.INTERNAL})
 # So many answers of a turn may be held back for their records, before that is a fault.
 MOST_HELD = 2
 
+# A reading in doubt, whose record did not come again, is left out after so many seconds, or after
+# the meter's ``max_age`` where that is longer.
+DOUBT_LAPSE = 3600.0
+
 
 class Taken(NamedTuple):
     """What became of an answer.
@@ -81,6 +88,7 @@ class MeterPoints:
         self._told = Told(plan.name)
         self._look_at: float | None = None  # by then no value is too old, by the monotonic clock
         self._asked = False  # for another reading, of values in doubt
+        self._lacking: set[str] = set()  # whose record no answer of this turn had
         self._first = False  # nothing was known of the meter when this turn began
         self._layout: list[RecordHeader] | None = None  # of the last answer
         self._layouts = Layouts()
@@ -171,14 +179,15 @@ class MeterPoints:
         vouched = all(map(_is_vouched, telegrams))
         suspect, first = suspect and not vouched, first and not vouched
         unproven = suspect or first
-        whose = self._identity.judge(None if header is None else header.address, suspect=unproven)
+        answering = None if header is None else header.address
+        whose = self._identity.judge(answering, now, suspect=unproven)
         records = [record for telegram in telegrams for record in telegram.records]
         # A meter's records are the very same objects from answer to answer, but for their values.
         layout = [record.header for record in records]
         if whose is Whose.DOUBTED:
             if not self._identity.is_known:
                 self._layouts.note(layout)  # the second answer confirms both
-                self._before = _Before(records, layout, at, now)
+                self._before = _Before(answering, records, layout, at, now)
             return Taken([], [self._full(SECONDARY_ADDRESS)])
         self._put(ANSWERING, whose is not Whose.FOREIGN, at)
         if whose is Whose.FOREIGN:
@@ -186,8 +195,8 @@ class MeterPoints:
             return Taken([], [])
         if whose is Whose.EXCHANGED:
             self._begin_anew()
-        if header is not None and header.address is not None:
-            self._put(SECONDARY_ADDRESS, str(header.address), at)
+        if answering is not None:
+            self._say_who(str(answering), at)
         unread = next((t.security for t in telegrams if t.encrypted_unread), None)
         if unread is not None:
             fault = _FAULTS_OF_SECURITY[unread]
@@ -195,7 +204,7 @@ class MeterPoints:
             self._fail_all(fault)
             return Taken([], [])
         if not self._layouts.takes(layout, suspect=unproven, vouched=vouched):
-            self._before = _Before(records, layout, at, now)
+            self._before = _Before(answering, records, layout, at, now)
             return self._hold(at)
         self._put(LAST_READ, datetime.datetime.fromtimestamp(at), at)
         undecoded = undecoded_of(telegrams)
@@ -208,14 +217,17 @@ class MeterPoints:
             own_fault,
             "its values are in fault for as long as it does; its display or manual says more",
         )
-        self._recall(layout)
+        self._recall(answering, layout)
         answer = _Answer(records, at, now, own_fault, undecoded, suspect, vouched, first)
         return Taken(new, self._take(answer))
 
-    def _recall(self, layout: list[RecordHeader]) -> None:
-        """The answer before had these records too, and was held back: its values count now."""
+    def _recall(self, who: SecondaryAddress | None, layout: list[RecordHeader]) -> None:
+        """The answer before was the same meter's, had these records too, and was held back.
+
+        Its values count now.
+        """
         before, self._before = self._before, None
-        if before is None or before.layout != layout:
+        if before is None or before.who != who or before.layout != layout:
             return
         for fed in self._points.values():
             if isinstance(fed.source, Fault):
@@ -228,6 +240,7 @@ class MeterPoints:
         """Take the values of an answer that is ours; the points that are in doubt then."""
         records, at, now, own_fault, _, suspect, vouched, first = answer
         was_asked, self._asked = self._asked, False
+        lacked, lacking = self._lacking, set[str]()
         self._first = first or (self._first and was_asked)
         readings: dict[str, Reading] = {}
         failing: list[tuple[Fed, Fault]] = []
@@ -246,7 +259,19 @@ class MeterPoints:
                 else:
                     outcome = read(fed, record)
             if isinstance(outcome, Fault):
-                watch.drop()
+                if source is Fault.RECORD_MISSING:
+                    lacking.add(fed.name)
+                    watch.drop(now - max(DOUBT_LAPSE, self.plan.max_age))
+                    if self._layouts.comes_by_turns(fed.layout):
+                        # It stays as it is, and grows older.
+                        all_taken = False
+                        if own_fault is not None:
+                            failing.append((fed, own_fault))
+                        if watch.in_doubt:
+                            doubted.append(fed.name)
+                        continue
+                else:
+                    watch.drop()
                 failing.append((fed, outcome))
                 if outcome is not fed.said and (fed.said or outcome in TO_BE_CONFIGURED):
                     said.append((fed, outcome))
@@ -258,7 +283,8 @@ class MeterPoints:
                 readings[fed.name] = Reading(outcome, at, own_fault, fed.step)
                 continue
             doubtful = suspect or (unsure and not watch.is_near(outcome))
-            decided = self._weigh(fed, Said(outcome, at, now), doubtful, vouched, was_asked)
+            asked = was_asked and fed.name not in lacked
+            decided = self._weigh(fed, Said(outcome, at, now), doubtful, vouched, asked)
             if isinstance(decided, Fault):
                 failing.append((fed, decided))
                 continue
@@ -272,7 +298,7 @@ class MeterPoints:
             self._store.fail(fed.name, fault)
         if said:
             self._told.points(said, records, answer.undecoded, now)
-        self._asked = bool(doubted)
+        self._asked, self._lacking = bool(doubted), lacking & lacked if was_asked else lacking
         # Last: were it set above, and something went wrong since, old values would look fresh.
         if all_taken or self._look_at is None:
             self._look_at = now + self.plan.max_age if all_taken else now
@@ -283,11 +309,11 @@ class MeterPoints:
     ) -> Said | Fault | None:
         """What is to be believed of a reading that is in doubt, or was; None for nothing yet."""
         watch, doubts = fed.watch, self.doubts
-        was_pending = bool(watch.pending)
+        first = watch.pending[0] if watch.pending else None
         weighed = watch.weigh(said, suspect=suspect, vouched=vouched)
         if weighed.note:
             log.warning("%s: %s", fed.name, weighed.note)
-        if weighed.said is None and weighed.fault is None and not was_pending:
+        if weighed.said is None and weighed.fault is None and first is None:
             if was_asked:
                 # What was read a moment ago was believed then. Were it doubted now, a meter with
                 # many moving values would be read without end.
@@ -296,9 +322,11 @@ class MeterPoints:
             doubts.begun += 1
         elif weighed.fault is Fault.DOUBTED:
             doubts.undecided += 1
-        elif was_pending and not watch.pending:
+        elif first is not None and not watch.pending:
             if weighed.refuted:
                 doubts.refuted += 1
+                believed = weighed.said or said
+                self._told.refuted(fed, first.value, said.now, believed.value)
             else:
                 doubts.confirmed += 1
         return weighed.said or weighed.fault
@@ -349,6 +377,8 @@ class MeterPoints:
             self._store.fail(self._full(ANSWERING), fault)
         else:
             self._put(ANSWERING, fault in _ANSWERED, at)
+        self._identity.leave()
+        self._layouts.leave()
         self._fail_all(fault)
 
     def busy(self, at: float) -> None:
@@ -377,9 +407,11 @@ class MeterPoints:
         """Forget what the old meter sent: it says nothing of the new one's."""
         for fed in self._points.values():
             fed.watch.forget()
+            fed.layout = None
             if fed.settled is not None and not fed.found:
                 fed.settled = fed.settled._replace(beside=frozenset())
         self._layout = None
+        self._lacking = set()
         self._layouts = Layouts()
         self._before = None
 
@@ -416,6 +448,7 @@ class MeterPoints:
             if isinstance(now_fed, Fault):
                 fed.source = now_fed
                 continue
+            fed.layout = self._layouts.last
             self._prepare(fed, records, places)
             if now_fed == before:
                 agreed.append(fed)
@@ -487,6 +520,7 @@ class MeterPoints:
             self._open = True
         new = [fed for fed in new if fed.plan.name in self._points]
         for fed in new:
+            fed.layout = self._layouts.last
             self._prepare(fed, records, places)
         return [fed.name for fed in new]
 
@@ -600,8 +634,17 @@ class MeterPoints:
                 kind=kind,
                 description=description,
                 source=source,
+                origin=self.plan.where if name == SECONDARY_ADDRESS else "",
             )
         )
+
+    def _say_who(self, address: str, at: float) -> None:
+        """Whose the values are from now on belongs on record with them."""
+        if self._store.reading(self._full(SECONDARY_ADDRESS)).value == address:
+            self._put(SECONDARY_ADDRESS, address, at)
+            return
+        reading = Reading(value=address, read_at=at, fault=None)
+        self._store.put_all(self.plan.name, {self._full(SECONDARY_ADDRESS): reading}, at)
 
     def _put(self, name: str, value: Value, at: float) -> None:
         self._store.put(self._full(name), Reading(value=value, read_at=at, fault=None))
@@ -647,8 +690,12 @@ class _Answer(NamedTuple):
 
 
 class _Before(NamedTuple):
-    """An answer that was held back until another one has the same records."""
+    """An answer that was held back until another one has the same records.
 
+    ``who`` answered, by its header.
+    """
+
+    who: SecondaryAddress | None
     records: Sequence[DataRecord]
     layout: list[RecordHeader]
     at: float

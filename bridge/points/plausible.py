@@ -7,9 +7,11 @@ can. What does not fit is read again at once, and two or three readings decide:
 
 - a second reading that is equal: the meter says so, and it is believed;
 - a second one that fits what was believed before: the first was damaged;
+- a clock that went on as the time did between the two: the same;
 - else a third. Of three numbers the one in the middle is taken: if one of the three at most was
   damaged, the middle one lies between the other two or is one of them, and so within what the meter
-  really said. Of other values two must be equal, or the point is in doubt until they are.
+  really said. Of other values two must be equal, or the point is in doubt until they are; one that
+  is never the same, turn after turn on a line without damage, is believed as it comes.
 
 A value beyond what its quantity can be, or beyond what the user allows, is not believed when it is
 confirmed either: the sensor is broken, and the point is over or under range, with the last good
@@ -23,6 +25,7 @@ times are told, nothing is read and nothing is written.
 from __future__ import annotations
 
 import datetime
+import math
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import NamedTuple
@@ -70,7 +73,7 @@ FEWEST_DIGITS = 5
 CLOCK_SET_BY = HOUR + 300
 
 # Who was asked in vain so often is not what was thought: a counter that runs backwards every few
-# days, a stored value that changes more often than once a day.
+# days, a stored value that changes more often than once a day, a text that is another at each read.
 IN_VAIN = 3
 BACK_WITHIN = WEEK
 OFTEN = 20 * HOUR
@@ -138,6 +141,7 @@ class Watch:
         "_told",
         "_turned",
         "_turned_back",
+        "_undecided",
         "exhausted",
         "last",
         "pending",
@@ -171,9 +175,13 @@ class Watch:
         """Whether another reading would decide about the last one."""
         return bool(self.pending) and not self.exhausted
 
-    def drop(self) -> None:
-        """Leave undecided what is in doubt: the next reading is held against what is believed."""
-        if self.pending:
+    def drop(self, before: float = math.inf) -> None:
+        """Leave undecided what is in doubt: the next reading is held against what is believed.
+
+        Args:
+            before: only where the latest reading in doubt was earlier, by the monotonic clock.
+        """
+        if self.pending and self.pending[-1].now < before:
             self.pending = []
             self.exhausted = False
 
@@ -190,6 +198,7 @@ class Watch:
         self._backwards = 0
         self._turned_back: float | None = None
         self._hurried = 0
+        self._undecided = 0
         self._turned = None
         self._nature = self._told
         self._out = None
@@ -268,9 +277,9 @@ class Watch:
 
         False where there is none before.
         """
-        if not self.pending:
-            return False
-        before = self.pending[-1].value
+        return bool(self.pending) and self._are_near(self.pending[-1].value, value)
+
+    def _are_near(self, before: Value, value: Value) -> bool:
         if isinstance(value, Decimal) and isinstance(before, Decimal):
             far = abs(value - before)
             return far <= max(abs(value) * NEAR, STEPS * (self._step or Decimal(0)))
@@ -295,11 +304,13 @@ class Watch:
                 return self._decide(said)
             self.pending = [said]
             return _ASKED_AGAIN
-        for place, each in enumerate(pending):
-            if each.value == value:
-                return self._decide(said, refuted=place > 0)
-        if value == self.last or (not suspect and self._fits(value, said.now)):
-            return self._decide(said, refuted=True)
+        if (
+            any(each.value == value for each in pending)
+            or value == self.last
+            or (not suspect and self._fits(value, said.now))
+            or (suspect and any(_goes_on(each, said) for each in pending))
+        ):
+            return self._decide(said, refuted=self._was_damaged(pending[0], said))
         readings = [*pending, said]
         if len(readings) < READINGS:
             self.pending = readings
@@ -315,16 +326,29 @@ class Watch:
             self.pending = readings
             return _ASKED_AGAIN
         if middle is not None:
-            first = pending[0]
-            damaged = not self._fits(first.value, first.now) and self._fits(middle.value, said.now)
-            return self._decide(middle, refuted=damaged)
+            return self._decide(middle, refuted=self._was_damaged(pending[0], middle))
+        self._undecided += not suspect
+        if not suspect and self._undecided >= IN_VAIN:
+            self._turn(Nature.FREE)
+            note = "it is never the same at two readings, and is believed as it comes from now on"
+            return self._decide(said)._replace(note=note)
         self.pending = readings[1:]
         self.exhausted = True
         return Weighed(fault=Fault.DOUBTED)
 
+    def _was_damaged(self, first: Said, believed: Said) -> bool:
+        """Whether the first reading cannot be what the meter said, by the one that is believed."""
+        if self._are_near(first.value, believed.value):
+            return False
+        if self.last is None:
+            return self._nature in (Nature.COUNTER, Nature.STEADY)  # others do move in seconds
+        fits = believed.value == self.last or self._fits(believed.value, believed.now)
+        return fits and not self._fits(first.value, first.now)
+
     def _decide(self, said: Said, *, refuted: bool = False) -> Weighed:
         self.pending = []
         self.exhausted = False
+        self._undecided = 0
         self._out = self._beyond(said.value)
         if self._out is not None:
             return Weighed(fault=self._out, refuted=refuted)
@@ -448,9 +472,8 @@ class Watch:
         again = self._turned_back is not None and now - self._turned_back < BACK_WITHIN
         self._backwards = self._backwards + 1 if again else 1
         self._began = self._turned_back = now
-        note = (
-            f"the counter went back from {_plain(last)} to {_plain(value)}: the meter says so twice"
-        )
+        went = f"from {as_text(last)} to {as_text(value)}"
+        note = f"the counter went back {went}: the meter says so twice"
         if self._backwards >= IN_VAIN:
             self._lowest, self._highest = value, last
             self._turn(Nature.MEASURED)
@@ -509,12 +532,13 @@ def _value_of(said: Said) -> Decimal | datetime.date | datetime.time:
     return said.value
 
 
-def _plain(value: Decimal) -> str:
-    return format(value.normalize(), "f")
+def as_text(value: Value) -> str:
+    """A value as the log shows it."""
+    return format(value.normalize(), "f") if isinstance(value, Decimal) else str(value)
 
 
 def _runs_on(last: Value, value: Value, elapsed: float) -> bool:
-    """Whether a date or time went on as the time did."""
+    """Whether a date or time went on as the time did, but for summer time and being set."""
     if isinstance(last, datetime.datetime) and isinstance(value, datetime.datetime):
         if (last.tzinfo is None) is not (value.tzinfo is None):
             return False
@@ -526,6 +550,19 @@ def _runs_on(last: Value, value: Value, elapsed: float) -> bool:
     if isinstance(last, datetime.time) and isinstance(value, datetime.time):
         off = (_seconds_of(value) - _seconds_of(last) - elapsed) % DAY
         return min(off, DAY - off) <= CLOCK_SET_BY
+    return False
+
+
+def _goes_on(before: Said, after: Said) -> bool:
+    """Whether a clock that was read twice within seconds shows just that."""
+    last, value, elapsed = before.value, after.value, after.now - before.now
+    if isinstance(last, datetime.datetime) and isinstance(value, datetime.datetime):
+        if (last.tzinfo is None) is not (value.tzinfo is None):
+            return False
+        return abs((value - last).total_seconds() - elapsed) <= MINUTE
+    if isinstance(last, datetime.time) and isinstance(value, datetime.time):
+        off = (_seconds_of(value) - _seconds_of(last) - elapsed) % DAY
+        return min(off, DAY - off) <= MINUTE
     return False
 
 

@@ -17,6 +17,7 @@ import heapq
 import json
 import math
 import sqlite3
+import zlib
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from decimal import Decimal, InvalidOperation
@@ -64,8 +65,18 @@ _SMALLEST_LOT = 8
 _EARLIEST, _LATEST = -62_000_000_000.0, 253_300_000_000.0
 
 
+_ANSWERS = (
+    "SELECT at, id, meter, body FROM answers {}"
+    " WHERE meter = ? AND (at, id) > (?, ?) AND at < ? ORDER BY at, id LIMIT ?"
+)
+
+
 class HistoryError(BridgeError):
     """The history cannot be read."""
+
+
+class DamagedHistoryError(HistoryError):
+    """A fault of the disk keeps the history from being read."""
 
 
 class Row(NamedTuple):
@@ -158,11 +169,32 @@ _DECODERS: dict[str, Callable[[str], Value]] = {
 }
 
 
+def compact(what: object) -> str:
+    """A JSON object for the file, with its checksum: SQLite has none, and a digit is soon another.
+
+    Args:
+        what: an object, whose names `json.dumps` can write.
+    """
+    text = json.dumps(what, separators=(",", ":"))
+    if text == "{}":
+        return text
+    return f'{text[:-1]}{_SEAL}{zlib.crc32(text.encode()):08x}"}}'
+
+
+_SEAL = ',"crc":"'
+_SEAL_SIZE = len(_SEAL) + 10
+
+
 def object_of(text: object) -> dict[str, Any]:
     """A JSON object from the file; empty where a fault of the disk left something else."""
     # All that is ever written is ASCII.
     if not isinstance(text, str) or not text.isascii():
         return {}
+    body, seal = text[:-_SEAL_SIZE], text[-_SEAL_SIZE:]
+    if seal.startswith(_SEAL):  # not so in what an earlier version wrote
+        text = f"{body}}}"
+        if seal != f'{_SEAL}{zlib.crc32(text.encode()):08x}"}}':
+            return {}
     try:
         found = json.loads(text)
     except (ValueError, RecursionError):
@@ -375,14 +407,19 @@ class Records:
         self, meter: int, since: float, until: float, lot: int
     ) -> Iterator[tuple[float, int, int, str]]:
         at, number = since, -1
+        how = ""
         while True:
-            rows = self._rows(
-                "SELECT at, id, meter, body FROM answers"
-                " WHERE meter = ? AND (at, id) > (?, ?) AND at < ? ORDER BY at, id LIMIT ?",
-                (meter, at, number, until, lot),
-            )
+            values = meter, at, number, until, lot
+            try:
+                rows = self._rows(_ANSWERS.format(how), values)
+            except DamagedHistoryError:
+                if how:
+                    raise
+                # It may be the index alone. Each lot takes a look at every row from now on.
+                how = "NOT INDEXED"
+                rows = self._rows(_ANSWERS.format(how), values)
             for row in rows:
-                if is_time(row[0]):
+                if is_time(row[0]) and row[2] == meter:
                     yield row
                 else:
                     self.skipped += 1
@@ -412,15 +449,13 @@ class Records:
                 self._connection.rollback()
 
     def _explain(self, error: sqlite3.Error) -> HistoryError:
-        words = (
-            "the bridge sets it aside when it starts"
-            if is_damage(error)
-            else remedy(error, "check the file")
-        )
-        words = words.replace(
+        what = f"{self._path}: the history cannot be read ({error})"
+        if is_damage(error):
+            return DamagedHistoryError(f"{what}; the bridge sets it aside when it comes upon that")
+        words = remedy(error, "check the file").replace(
             "the user that runs the bridge the right to write", "yourself the right to read"
         )
-        return HistoryError(f"{self._path}: the history cannot be read ({error}); {words}")
+        return HistoryError(f"{what}; {words}")
 
 
 def last_written(

@@ -16,7 +16,8 @@ from bridge.points.explain import Doubt, can_be_said, explain, wrong_kind, wrong
 from bridge.points.fed import Fed
 from bridge.points.known import Known, known_records
 from bridge.points.plan import PointPlan
-from bridge.points.reading import Fault, Kind
+from bridge.points.plausible import as_text
+from bridge.points.reading import Fault, Kind, Value
 from bridge.units import NO_UNITS
 
 log = logging.getLogger(__name__)
@@ -51,6 +52,8 @@ class Told:
         self._trouble: Fault | None = None  # of the meter as a whole
         self._gap: _Gap | None = None  # in its answers
         self._gap_told: float | None = None  # when that last began, by the monotonic clock
+        self._refuted_told: float | None = None  # when a damaged value was last told
+        self._refuted = 0  # since then
 
     def trouble(self, trouble: Fault | None, remedy: str = "") -> None:
         """Say what is wrong with the meter as a whole when it begins, and when it ends."""
@@ -91,6 +94,30 @@ class Told:
         else:
             log.info("%s: its answer has records again", name)
         self._gap = gap
+
+    def refuted(self, fed: Fed, damaged: Value, now: float, believed: Value) -> None:
+        """Say that damage passed the checksum: once an hour, with how often since.
+
+        Args:
+            fed: whose value.
+            damaged: what was read first.
+            now: when that turned out, by the monotonic clock.
+            believed: what was read then, and is believed.
+        """
+        self._refuted += 1
+        if self._refuted_told is not None and now - self._refuted_told < QUIET:
+            return
+        more = self._refuted - 1
+        log.info(
+            "%s: %s was read, and %s when it was read again: the first seems to have been damaged "
+            "on the line, with a checksum that fits by chance; it was not used (record %s)%s",
+            fed.name,
+            as_text(damaged),
+            as_text(believed),
+            "unknown" if fed.settled is None else fed.settled.key,
+            f"; {more} more of this meter's since this was last said" if more else "",
+        )
+        self._refuted_told, self._refuted = now, 0
 
     def points(
         self,

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import os
+import sqlite3
 import time
+from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +15,7 @@ import pytest
 import simplejson
 
 from bridge.points.history import DAY, History
-from bridge.points.reading import Kind, Point, Reading
+from bridge.points.reading import Fault, Kind, Point, Reading
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Program
@@ -72,10 +74,11 @@ def run(program: Program, folder: Path, *arguments: str) -> list[str]:
 
 def test_csv_has_every_digit_local_time_and_the_unit(program: Program, written: Path) -> None:
     rows = list(csv.reader(run(program, written, "--format", "csv", "--meter", "heat-1")))
-    assert rows[0] == ["time", "meter", "point", "value", "unit"]
+    assert rows[0] == ["time", "meter", "point", "value", "unit", "fault"]
     local = time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(FIRST))
-    assert rows[1] == [f"{local[:-2]}:{local[-2:]}", "heat-1", "energy", "45.120", "kilowatt-hours"]
-    assert rows[-1][1:] == ["heat-1", "note", 'a "quoted", note\x1b[2J', ""]
+    assert rows[1][0] == f"{local[:-2]}:{local[-2:]}"
+    assert rows[1][1:] == ["heat-1", "energy", "45.120", "kilowatt-hours", ""]
+    assert rows[-1][1:] == ["heat-1", "note", 'a "quoted", note\x1b[2J', "", ""]
     assert len(rows) == 1 + 8 + 1
 
 
@@ -149,7 +152,7 @@ def test_what_cannot_be_meant_is_said_with_a_suggestion(
 
 def test_where_nothing_was_found_it_says_so(program: Program, written: Path) -> None:
     done = program.run("history", "site.yaml", "--from", "5m", "-f", "csv", cwd=written)
-    assert (done.status, done.out) == (0, "time,meter,point,value,unit\r\n")
+    assert (done.status, done.out) == (0, "time,meter,point,value,unit,fault\r\n")
     assert done.err.startswith("No readings fit")
     known = program.run("history", "site.yaml", "--point", "power", cwd=written)
     assert (known.status, known.out) == (0, ""), "the file has it, and it was never read"
@@ -203,3 +206,49 @@ def test_a_reader_that_has_seen_enough_is_no_error_to_show(program: Program, fol
     done = program.shell(f"mbus-bacnet history {folder}/site.yaml | head -1")
     assert len(done.out.splitlines()) == 1
     assert done.err == ""
+
+
+def test_a_value_that_came_with_an_error_of_the_meter_says_so(
+    program: Program, folder: Path
+) -> None:
+    history = History(folder / "site.state" / "history.sqlite")
+    history.last(ENERGY)
+    history.keep("heat-1", {ENERGY.name: Reading(Decimal(7), FIRST, Fault.METER_ERROR)})
+    history.close()
+    for which in ((), ("--last",)):
+        (text,) = run(program, folder, *which)
+        assert text.endswith("7 kilowatt-hours  (the meter reports a permanent error)")
+        (row,) = simplejson.loads("".join(run(program, folder, *which, "-f", "json")))
+        assert row["fault"] == "the meter reports a permanent error"
+    rows = list(csv.reader(run(program, folder, "-f", "csv")))
+    assert rows[1][3:] == ["7", "kilowatt-hours", "the meter reports a permanent error"]
+
+
+def test_the_state_folder_does_where_the_file_has_an_error(program: Program, written: Path) -> None:
+    (written / "site.yaml").write_text(SITE + "nonsense: 1\n")
+    refused = program.run("history", "site.yaml", cwd=written)
+    assert refused.status == 2
+    assert "nonsense" in refused.err
+    assert "history site.state" in refused.err
+    by_folder = program.run("history", "site.state", "--meter", "heat-1", "--last", cwd=written)
+    assert (by_folder.status, by_folder.err) == (0, "")
+    by_file = program.run(
+        "history", "site.state/history.sqlite", "--meter", "heat-1", "--last", cwd=written
+    )
+    assert by_file.out == by_folder.out
+    assert "52.120 kilowatt-hours" in by_file.out
+    wrong = program.run("history", "site.state", "--meter", "heat-2", cwd=written)
+    assert "did you mean heat-1" in wrong.err
+
+
+def test_what_a_fault_of_the_disk_damaged_is_left_out_and_counted(
+    program: Program, written: Path
+) -> None:
+    with closing(sqlite3.connect(written / "site.state" / "history.sqlite")) as file:
+        file.execute("UPDATE answers SET body = CAST(x'7b2231223a22b1' AS TEXT) WHERE id = 1")
+        file.execute("UPDATE answers SET at = 1e300 WHERE id = 3")
+        file.commit()
+    done = program.run("history", "site.yaml", cwd=written)
+    assert done.status == 0, done
+    assert len(done.out.splitlines()) == 16
+    assert "2 readings could not be read, and are left out" in done.err

@@ -155,7 +155,7 @@ def test_a_value_of_another_record_or_factor_is_not_this_points(path: Path) -> N
 
 def test_a_reading_with_a_fault_is_not_written_down(path: Path) -> None:
     history = opened(path, ENERGY, POWER)
-    bad = Reading(Decimal(1), AT, Fault.METER_ERROR)
+    bad = Reading(Decimal(1), AT, Fault.DOUBTED)
     history.keep("heat-1", {"heat-1.energy": reading(Decimal(2)), "heat-1.power": bad})
     assert [row.point for row in history.readings()] == ["heat-1.energy"]
     assert history.last(POWER) is None
@@ -597,3 +597,270 @@ def test_what_was_kept_survives_a_kill_at_any_moment(path: Path) -> None:
                 assert all(row.value == Decimal(int(row.at)) for row in rows)
         assert check(path) == "ok"
     assert kept > 10
+
+
+# What a fault of the disk leaves
+
+
+@pytest.fixture
+def ten(path: Path) -> Path:
+    """Ten answers of one meter, of which the first five are kept apart."""
+    history = opened(path, ENERGY)
+    for number in range(10):
+        history.keep("heat-1", {"heat-1.energy": reading(Decimal(number), AT + number)})
+    history.close()
+    with closing(sqlite3.connect(path)) as file:
+        file.execute("UPDATE meta SET value = 5 WHERE name = 'upto'")
+        file.execute("DELETE FROM last")
+        file.commit()
+    return path
+
+
+def damage(path: Path, statement: str) -> None:
+    with closing(sqlite3.connect(path)) as file:
+        file.execute("PRAGMA writable_schema = ON")
+        file.execute("PRAGMA ignore_check_constraints = ON")
+        file.execute(statement)
+        file.commit()
+
+
+NO_UTF_8 = "CAST(x'7b2231223a2231b17d' AS TEXT)"
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        f"UPDATE answers SET body = {NO_UTF_8} WHERE id = 8",
+        "UPDATE answers SET body = '[' WHERE id = 8",
+        "UPDATE answers SET body = replace(body, '\"7\"', '\"1\"') WHERE id = 8",
+        "UPDATE answers SET at = 1e300 WHERE id = 8",
+        "UPDATE answers SET at = -9e15 WHERE id = 8",
+        "UPDATE answers SET at = 9e999 WHERE id = 8",
+        f"INSERT INTO last VALUES (1, {NO_UTF_8})",
+        'INSERT INTO last VALUES (1, \'{"1":[1e999,"5"],"2":[null,1],"x":3}\')',
+        f"INSERT INTO counters VALUES ('bus:x', {NO_UTF_8})",
+        "INSERT INTO points VALUES (7, 'b', 'number', 'x', '', 1, CAST(x'b1' AS TEXT))",
+        "INSERT INTO points VALUES (7, CAST(x'b1' AS TEXT), 'number', 'x', '', 1, '1e999')",
+        "UPDATE meta SET value = 99 WHERE name = 'upto'",
+        "UPDATE meta SET name = 'uptp'",
+    ],
+)
+def test_one_bad_row_leaves_all_others_and_the_bridge_runs_on(
+    ten: Path, statement: str, quick: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    damage(ten, statement)
+    monkeypatch.setattr(history_module, "APART", 1)  # the thread looks through it, too
+    history = opened(ten, ENERGY)
+    assert history.last(ENERGY) == reading(Decimal(9), AT + 9)
+    for number in (10, 11):
+        history.keep("heat-1", {"heat-1.energy": reading(Decimal(number), AT + number)})
+    wait_until(lambda: history._not_apart == 0)
+    found = [row.value for row in history.readings()]
+    assert len(found) in (11, 12)
+    assert found == sorted(set(found)), "no digit is another"
+    history.close()
+    assert asides(ten) == []
+    again = opened(ten, ENERGY)
+    assert again.last(ENERGY) == reading(Decimal(11), AT + 11)
+    again.close()
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE sqlite_schema SET sql = replace(sql, 'body', CAST(x'b1' AS TEXT))",
+        "UPDATE sqlite_schema SET sql = replace(sql, 'origin', 'orkgin')",
+        "UPDATE sqlite_schema SET name = 'answerz', tbl_name = 'answerz' WHERE name = 'answers'",
+        "UPDATE sqlite_schema SET sql = replace(sql, 'TABLE', 'TBALE')",
+    ],
+)
+def test_a_damaged_schema_is_set_aside(ten: Path, statement: str) -> None:
+    damage(ten, statement)
+    history = opened(ten, ENERGY)
+    history.keep("heat-1", {"heat-1.energy": reading(Decimal(10), AT + 10)})
+    assert [row.value for row in history.readings()] == [Decimal(10)]
+    history.close()
+    assert len(asides(ten)) == 1
+
+
+def test_an_index_that_differs_from_its_table_is_damage(
+    path: Path, quick: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    history = opened(path, ENERGY)
+    history.keep("heat-1", {"heat-1.energy": reading(Decimal(1), AT)})
+    history.close()
+    data = path.read_bytes()
+    first = data.rindex(b"heat-1")  # the table's, or its index's: one of the two
+    path.write_bytes(data[:first] + b"heat-7" + data[first + 6 :])
+    again = opened(path, ENERGY, VOLUME)
+    again.keep("heat-1", {"heat-1.energy": reading(Decimal(2), AT + 1)})
+    again.keep("heat-7", {"water.volume": reading(Decimal(3), AT + 2)})
+    wait_until(lambda: not again.waiting)
+    assert [row.value for row in again.readings()][-2:] == [Decimal(2), Decimal(3)]
+    again.close()
+
+
+def test_a_header_of_a_later_sqlite_is_damage(ten: Path, quick: None) -> None:
+    data = bytearray(ten.read_bytes())
+    data[18] = 0x82  # the write version: the file is then taken for read-only
+    ten.write_bytes(data)
+    history = opened(ten, ENERGY)
+    history.keep("heat-1", {"heat-1.energy": reading(Decimal(10), AT + 10)})
+    wait_until(lambda: not history.waiting)
+    history.close()
+    assert len(asides(ten)) == 1
+
+
+def test_a_value_that_came_with_an_error_of_the_meter_is_kept_with_it(path: Path) -> None:
+    history = opened(path, ENERGY)
+    ill = replace(reading(Decimal(5)), fault=Fault.METER_ERROR)
+    history.keep("heat-1", {"heat-1.energy": ill})
+    (row,) = history.readings()
+    assert (row.value, row.fault) == (Decimal(5), Fault.METER_ERROR)
+    history.close()
+    again = History(path)
+    assert again.last(ENERGY) == ill
+    again.close()
+
+
+# A disk that is full, or was made read-only, when the bridge starts
+
+
+def no_writing(folder: Path, *, allow: bool = False) -> None:
+    how = "rw" if allow else "ro"
+    subprocess.run(["mount", "-o", f"remount,{how}", str(folder)], check=True)
+
+
+@pytest.mark.parametrize("log", ["merged", "with its index", "without its index"])
+@pytest.mark.parametrize("trouble", ["read-only", "full"])
+def test_a_disk_that_cannot_be_written_at_the_start_costs_nothing(
+    small_disk: Path, trouble: str, log: str, quick: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = small_disk / "history.sqlite"
+    history = opened(path, ENERGY)
+    history.keep("heat-1", {"heat-1.energy": reading(Decimal(1))})
+    history.keep_counters("bus:x", {"reads": 5})
+    history._wake.set()
+    wait_until(lambda: not history._new_counters)
+    if log != "merged":
+        ends = ("", "-wal", "-shm") if log == "with its index" else ("", "-wal")
+        saved = {end: Path(f"{path}{end}").read_bytes() for end in ends}
+    history.close()
+    if log != "merged":
+        for end, data in saved.items():
+            Path(f"{path}{end}").write_bytes(data)
+    filler = small_disk / "filler"
+    if trouble == "full":
+        with suppress(OSError):
+            filler.write_bytes(b"x" * 2_000_000)
+    else:
+        no_writing(small_disk)
+    again = opened(path, ENERGY)
+    assert again.last(ENERGY) == reading(Decimal(1))
+    assert again.counters("bus:x") == {"reads": 5}
+    for number in range(2, 400):
+        again.keep("heat-1", {"heat-1.energy": reading(Decimal(number), AT + number)})
+    wait_until(lambda: again.waiting > 0)
+    assert "readings cannot be written down" in caplog.text
+    if trouble == "full":
+        filler.unlink()
+    else:
+        no_writing(small_disk, allow=True)
+    wait_until(lambda: not again.waiting)
+    assert len(list(again.readings())) == 399
+    again.close()
+    third = opened(path, ENERGY)
+    assert third.last(ENERGY) == reading(Decimal(399), AT + 399)
+    assert third.counters("bus:x") == {"reads": 5}
+    third.close()
+    assert asides(path) == []
+
+
+# Age, and clocks
+
+
+def fill(path: Path, times: list[float]) -> None:
+    opened(path, ENERGY).close()
+    history = opened(path, ENERGY)
+    history.keep("heat-1", {"heat-1.energy": reading(Decimal(1), times[0])})
+    history.close()
+    with closing(sqlite3.connect(path)) as file:
+        (body,) = file.execute("SELECT body FROM answers").fetchone()
+        rows = [(at, body) for at in times[1:]]
+        file.executemany("INSERT INTO answers (meter, at, body) VALUES (1, ?, ?)", rows)
+        file.execute("UPDATE meta SET value = (SELECT max(id) FROM answers)")
+        file.commit()
+
+
+def test_a_clock_that_is_a_year_ahead_when_the_bridge_starts_deletes_nothing(
+    path: Path, quick: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = time.time()
+    fill(path, [now - each * 3600 for each in range(5 * 24, 0, -1)])
+    monkeypatch.setattr(time, "time", lambda: now + 365 * DAY)
+    history = opened(path, ENERGY, keep=30 * DAY)
+    history._even_since -= DAY / 2
+    history.keep("heat-1", {"heat-1.energy": reading(Decimal(1), now + 365 * DAY)})
+    time.sleep(0.2)
+    assert len(list(history.readings())) == 5 * 24 + 1
+    history._even_since -= DAY  # if it shows that for a day, it is so
+    wait_until(lambda: len(list(history.readings())) < 3)
+    history.close()
+
+
+def test_a_bridge_that_starts_anew_every_night_deletes_what_is_too_old(
+    path: Path, quick: None
+) -> None:
+    now = time.time()
+    fill(path, [now - each * 3600 for each in range(5 * 24, 0, -1)])
+    history = opened(path, ENERGY, keep=3 * DAY)
+    wait_until(lambda: len(list(history.readings())) < 3 * 24 + 1)
+    history.close()
+
+
+def test_readings_of_the_future_do_not_keep_old_ones_from_being_deleted(
+    path: Path, quick: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = time.time()
+    ahead = [now + 80 * 365 * DAY + each for each in range(2100)]
+    old = [now - 900 * DAY + each for each in range(300)]
+    fill(path, [*ahead, *old, now - 1.5 * DAY])
+    history = opened(path, ENERGY)
+    wait_until(lambda: len(list(history.readings())) == 2101)
+    history.close()
+
+
+def test_a_number_is_never_given_twice_however_much_is_deleted(
+    path: Path, quick: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(history_module, "APART", 2)
+    history = opened(path, ENERGY, keep=0)
+    for number in range(30):
+        history.keep("heat-1", {"heat-1.energy": reading(Decimal(number), AT + number)})
+        history._wake.set()
+        time.sleep(0.01)
+    history.close()
+    again = opened(path, ENERGY)
+    assert again.last(ENERGY) == reading(Decimal(29), AT + 29)
+    again.close()
+
+
+def test_last_readings_are_of_one_moment(path: Path) -> None:
+    history = opened(path, ENERGY)
+    for number in range(5):
+        history.keep("heat-1", {"heat-1.energy": reading(Decimal(number), AT + number)})
+    file = history._file
+    assert file is not None
+    records = History.open_to_read(path)
+    execute = records._rows
+
+    def rows(statement: str, values: tuple[object, ...] = ()) -> list[object]:
+        found = execute(statement, values)
+        if "FROM last" in statement and (apart := file.look_for_last(100)):
+            file.keep_apart(apart)
+        return found
+
+    records._rows = rows  # type: ignore[method-assign]
+    assert [row.value for row in records.last()] == [Decimal(4)]
+    records.close()
+    history.close()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from decimal import Decimal
 
@@ -11,9 +12,9 @@ from bridge.mbus.header import encode_header
 from bridge.mbus.telegram import Telegram, decode_telegram
 from bridge.points.ledger import Ledger
 from bridge.points.meter import MeterPlan, MeterPoints, OnExchange, PointPlan, Taken
-from bridge.points.reading import Fault, Kind, Reading
+from bridge.points.reading import Fault, Kind, Point, Reading
 from bridge.points.select import Selector
-from bridge.points.store import Store
+from bridge.points.store import Keeper, Store
 from bridge.units import Quantity
 
 HEAT = parse_secondary("12345678-KAM-1B-04")
@@ -36,8 +37,10 @@ FOUND = MeterPlan(name="heat-1", address="", max_age=60.0)
 class House:
     """A meter's points over a store and a ledger of their own."""
 
-    def __init__(self, plan: MeterPlan, ledger: Ledger | None = None) -> None:
-        self.store = Store()
+    def __init__(
+        self, plan: MeterPlan, ledger: Ledger | None = None, keeper: Keeper | None = None
+    ) -> None:
+        self.store = Store(keeper)
         self.meter = MeterPoints(plan, self.store, ledger or Ledger(None))
         self.meter.offer()
 
@@ -125,7 +128,7 @@ def test_a_meter_of_another_kind_never_serves_its_values_under_the_old_name(
     assert house.reading("secondary-address").value == str(HEAT)
     assert house.reading("answering").value is False
     (message,) = messages(caplog)
-    assert "it measures something else; start the bridge again" in message
+    assert f"it measures something else; write secondary: {WATER} for this meter" in message
 
 
 def test_who_answered_once_only_is_outvoted_by_who_answers_twice() -> None:
@@ -227,15 +230,26 @@ def test_the_header_must_name_the_meter_that_the_file_names() -> None:
     assert house.meter.identity is None
 
 
-def test_a_restart_takes_a_meter_of_another_kind_when_it_comes_twice() -> None:
+@pytest.mark.parametrize("restarts", [1, 2])
+def test_a_meter_of_another_kind_is_refused_after_a_restart_too(restarts: int) -> None:
     ledger = Ledger(None)
-    first = House(planned(ENERGY), ledger)
-    for _ in range(2):
-        first.meter.answered(answer("0C 06 78 56 34 12"), AT, NOW)
-    again = House(planned(ENERGY), ledger)
+    settled(planned(ENERGY), ledger)
+    for _ in range(restarts):
+        again = House(planned(ENERGY), ledger)
+        for n in range(3):
+            again.meter.answered(answer_of(WATER, "0C 06 01 00 00 00"), AT + n, NOW + n)
+        assert again.reading("energy") == Reading(None, None, Fault.FOREIGN_METER)
+    assert ledger.identity("heat-1") == str(HEAT)
+
+
+def test_a_meter_of_another_kind_is_served_once_the_file_names_it() -> None:
+    ledger = Ledger(None)
+    settled(planned(ENERGY), ledger)
+    again = House(replace(planned(ENERGY), address=str(WATER)), ledger)
     for n in range(2):
         again.meter.answered(answer_of(WATER, "0C 06 01 00 00 00"), AT + n, NOW + n)
     assert again.reading("secondary-address").value == str(WATER)
+    assert again.reading("energy") == Reading(Decimal(1), AT + 1, None)
 
 
 def test_a_meter_that_the_file_names_by_another_address_is_taken_at_once(
@@ -305,3 +319,110 @@ def test_another_identity_is_counted_on_in_the_next_turn() -> None:
     assert house.reading("energy").fault is Fault.FOREIGN_METER
     house.meter.answered(STRANGE, AT + 60, NOW + 60, suspect=True)
     assert house.meter.identity == OTHER_HEAT
+
+
+# Two meters at one address
+
+
+def heard(house: House, who: str, *, since: float = 0.0) -> str:
+    """What is served after each answer of the old meter (A) or the new one (B), an hour apart."""
+    served = ""
+    for n, each in enumerate(who):
+        at = since + 3600 * n
+        told = answer("0C 06 78 56 34 12") if each == "A" else STRANGE
+        house.meter.answered(told, AT + at, NOW + at)
+        reading = house.reading("energy")
+        served += "!" if reading.fault else "B" if reading.value == 2 else "A"
+    return served
+
+
+BOTH = (
+    "both answer at this address; give one of them another address, or name the one that is meant "
+    "by its secondary address"
+)
+
+
+def test_of_two_meters_that_answer_by_turns_neither_is_served(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    house = settled(planned(ENERGY))
+    assert heard(house, "AABBBAAABBBA") == "AAAB" + "B" + "!" * 7
+    assert house.reading("energy") == Reading(Decimal(2), AT + 4 * 3600, Fault.FOREIGN_METER)
+    assert house.reading("answering").value is False
+    assert messages(caplog) == [
+        f"WARNING heat-1: the meter was exchanged, {OTHER_HEAT} for {HEAT}",
+        f"WARNING heat-1: {HEAT} answers in the place of {OTHER_HEAT}; the values of neither are "
+        f"served: {BOTH}",
+    ]
+
+
+def test_a_stranger_that_came_and_went_is_no_exchange_when_it_comes_twice(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    house = settled(planned(ENERGY))
+    assert heard(house, "BABABBAB") == "AAAAA!!!"
+    (message,) = messages(caplog)
+    assert message.endswith(BOTH)
+
+
+def test_a_meter_that_comes_back_after_a_week_is_an_exchange() -> None:
+    house = settled(planned(ENERGY))
+    assert heard(house, "BB") == "AB"
+    assert heard(house, "AA", since=8 * 86400) == "BA"
+
+
+def test_two_meters_at_one_address_are_looked_at_anew_after_a_restart() -> None:
+    ledger = Ledger(None)
+    assert heard(settled(planned(ENERGY), ledger), "BBA") == "AB!"
+    assert heard(House(planned(ENERGY), ledger), "BBAAB") == "BBBA!"
+
+
+def test_the_one_that_the_file_names_is_served_and_the_other_one_is_not() -> None:
+    house = settled(replace(planned(ENERGY), address=str(HEAT)))
+    assert heard(house, "ABBABBA") == "AA!AA!A"
+
+
+def test_under_hold_the_old_one_of_two_is_served_and_the_log_hears_of_the_other_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    house = settled(HELD)
+    assert heard(house, "BBABBABBA") == "A!AA!AA!A"
+    assert len(messages(caplog)) == 2, "once as held, once as one of two"
+
+
+def test_an_address_that_is_accepted_again_and_again_is_the_users_wish() -> None:
+    house = settled(HELD)
+    heard(house, "BB")
+    assert house.meter.accept_exchange()
+    assert heard(house, "BAA") == "BB!"
+    assert house.meter.accept_exchange()
+    assert heard(house, "A") == "A"
+
+
+def test_who_answers_is_on_record_when_it_changes_and_before_its_values() -> None:
+    kept: list[list[str]] = []
+
+    class Recorder:
+        def last(self, point: Point) -> Reading | None:
+            return None
+
+        def keep(self, meter: str, readings: Mapping[str, Reading]) -> None:
+            kept.append([f"{name} {reading.value}" for name, reading in readings.items()])
+
+    house = House(planned(ENERGY), keeper=Recorder())
+    heard(house, "AABB")
+    assert kept == [
+        [f"heat-1.secondary-address {HEAT}"],
+        ["heat-1.energy 12345678.000"],
+        ["heat-1.energy 12345678.000"],
+        [f"heat-1.secondary-address {OTHER_HEAT}"],
+        ["heat-1.energy 2.000"],
+    ]
+
+
+def test_a_stranger_is_counted_anew_after_a_turn_without_an_answer() -> None:
+    house = settled(planned(ENERGY))
+    assert house.meter.answered(STRANGE, AT, NOW) == DOUBTED
+    house.meter.failed(Fault.NO_ANSWER, AT + 1)
+    other = answer_of(parse_secondary("00000001-KAM-1B-04"), "0C 06 02 00 00 00")
+    assert house.meter.answered(other, AT + 2, NOW + 2) == DOUBTED

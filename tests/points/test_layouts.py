@@ -65,22 +65,81 @@ def test_what_a_code_proves_is_taken_and_known_from_then_on() -> None:
     assert takes(layouts, BOTH, suspect=True)
 
 
-def test_a_plain_line_takes_the_third_of_three_that_are_all_new() -> None:
+def test_a_plain_line_takes_the_third_of_three_that_are_all_new_and_all_from_then_on() -> None:
     layouts = Layouts()
     takes(layouts, ENERGY)
-    assert [takes(layouts, told) for told in MANY[:6]] == [False, False, True] * 2
+    assert [takes(layouts, told) for told in MANY[:6]] == [False, False, True, True, True, True]
+    assert takes(layouts, ENERGY)
+    assert takes(layouts, MANY[6])
 
 
-def test_without_a_second_reading_the_count_begins_anew_and_the_next_one_confirms() -> None:
+@pytest.mark.parametrize("turn", [1, 2])
+def test_the_third_new_one_is_taken_in_whichever_turn_it_comes(turn: int) -> None:
+    layouts = Layouts()
+    takes(layouts, ENERGY)
+    taken = []
+    for n, told in enumerate(MANY[:5]):
+        taken.append(takes(layouts, told))
+        if n % turn == 0:
+            layouts.leave()
+            assert not layouts.in_doubt
+    assert taken == [False, False, True, True, True]
+
+
+def test_without_a_second_reading_the_next_one_confirms() -> None:
     layouts = Layouts()
     takes(layouts, ENERGY)
     assert not takes(layouts, MANY[0])
-    assert not takes(layouts, MANY[1])
-    assert layouts.held == 2
     layouts.leave()
-    assert not layouts.in_doubt
-    assert not takes(layouts, MANY[2])
     assert takes(layouts, MANY[0])
+
+
+def test_a_restless_meter_is_none_any_more_after_a_hundred_answers_that_are_known() -> None:
+    layouts = Layouts()
+    for told in MANY[:4]:
+        takes(layouts, told)
+    for _ in range(100):
+        assert takes(layouts, ENERGY)
+    assert takes(layouts, MANY[5])
+    for _ in range(101):
+        assert takes(layouts, ENERGY)
+    assert not takes(layouts, MANY[6])
+
+
+def test_a_restless_meter_is_held_back_on_a_suspect_line() -> None:
+    layouts = Layouts()
+    for told in MANY[:6]:
+        takes(layouts, told)
+    assert not takes(layouts, MANY[7], suspect=True)
+    assert takes(layouts, MANY[7], suspect=True)
+
+
+@pytest.mark.parametrize(("between", "taken"), [(99, True), (100, False)])
+def test_what_came_once_is_forgotten_after_a_hundred_answers(between: int, taken: bool) -> None:
+    layouts = Layouts()
+    takes(layouts, ENERGY)
+    assert not takes(layouts, BOTH)
+    for _ in range(between):
+        takes(layouts, ENERGY)
+    assert takes(layouts, BOTH) is taken
+
+
+def test_records_come_by_turns_once_they_came_back_and_until_they_stay_away() -> None:
+    layouts = Layouts()
+    assert not layouts.comes_by_turns(layouts.last)
+    takes(layouts, ENERGY)
+    first = layouts.last
+    for _ in range(2):
+        takes(layouts, BOTH)
+    assert layouts.last is not first
+    assert not layouts.comes_by_turns(first), "it may be gone for good"
+    takes(layouts, ENERGY)
+    assert not layouts.comes_by_turns(first), "it is there"
+    for _ in range(32):
+        takes(layouts, BOTH)
+        assert layouts.comes_by_turns(first)
+    takes(layouts, BOTH)
+    assert not layouts.comes_by_turns(first)
 
 
 def test_a_layout_that_was_noted_is_confirmed_by_its_next_coming() -> None:

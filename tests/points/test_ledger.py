@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import random
 import sqlite3
-from contextlib import closing
+import subprocess
+from collections.abc import Iterator
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -310,3 +312,179 @@ def test_a_ledger_of_a_later_version_is_left_alone(tmp_path: Path) -> None:
         Ledger(path)
     with pytest.raises(LedgerError, match="a later version of this program wrote"):
         Ledger.copy_of(path)
+
+
+# A disk that fails
+
+
+def spoil(path: Path, statement: str) -> None:
+    with closing(sqlite3.connect(path)) as file:
+        file.execute("PRAGMA writable_schema = ON")
+        file.execute(statement)
+        file.commit()
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE objects SET name = CAST(x'b1' AS TEXT) WHERE instance = 6",
+        "UPDATE objects SET instance = -3 WHERE instance = 6",
+        "UPDATE found SET definition = CAST(x'b1' AS TEXT)",
+        "UPDATE fed SET beside = CAST(x'b1' AS TEXT)",
+        "UPDATE sqlite_schema SET sql = replace(sql, 'selector', CAST(x'b1' AS TEXT))",
+        "UPDATE sqlite_schema SET sql = replace(sql, 'instance', 'instbnce')",
+        "UPDATE sqlite_schema SET name = 'objectz', tbl_name = 'objectz' WHERE name = 'objects'",
+    ],
+)
+def test_whatever_is_damaged_the_ledger_opens_and_gives_numbers(
+    tmp_path: Path, statement: str
+) -> None:
+    path = tmp_path / "ledger"
+    ledger = Ledger(path)
+    ledger.instance("analog-input", "heat-1.energy", 5)
+    ledger.instance("analog-input", "heat-1.power", 6)
+    ledger.remember("heat-1", "energy", "{}")
+    ledger.feed("heat-1", "energy", Feed("{}", "0C06", 1, ("0C07",)))
+    ledger.close()
+    spoil(path, statement)
+    copy = Ledger.copy_of(path) if "schema" not in statement else None
+    again = Ledger(path)
+    for each in (again, copy) if copy is not None else (again,):
+        for table in (each.remembered, each.feeds, each.sent, each.identity):
+            table("heat-1")
+        each.instance("analog-input", "heat-1.power", 6)
+        assert each.instance("analog-input", "heat-1.power") == 6
+        each.keep_sent("heat-1", "x")
+        each.close()
+
+
+def test_an_index_that_differs_from_its_table_is_damage(tmp_path: Path) -> None:
+    path = tmp_path / "ledger"
+    ledger = Ledger(path)
+    ledger.instance("analog-input", "heat-1.energy", 5)
+    ledger.instance("analog-input", "heat-2.energy", 6)
+    ledger.close()
+    data = path.read_bytes()
+    first = data.index(b"heat-2.energy")
+    path.write_bytes(data[:first] + b"heat-3" + data[first + 6 :])
+    again = Ledger(path)
+    assert again.instance("analog-input", "heat-1.energy") == 5
+    again.instance("analog-input", "heat-2.energy", 7)
+    again.instance("analog-input", "heat-3.energy", 8)
+    again.close()
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    made = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(folder)],
+        capture_output=True,
+        check=False,
+    )
+    if made.returncode:
+        pytest.skip("mounting a small file system is not allowed here")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def make_unwritable(folder: Path, trouble: str) -> None:
+    if trouble == "full":
+        with suppress(OSError):
+            (folder / "filler").write_bytes(b"x" * 1_000_000)
+    else:
+        subprocess.run(["mount", "-o", "remount,ro", str(folder)], check=True)
+
+
+def make_writable(folder: Path) -> None:
+    subprocess.run(["mount", "-o", "remount,rw", str(folder)], check=True)
+    (folder / "filler").unlink(missing_ok=True)
+
+
+@pytest.mark.parametrize("log_is", ["merged", "there", "there without its index"])
+@pytest.mark.parametrize("trouble", ["full", "read-only"])
+def test_a_disk_that_cannot_be_written_at_the_start_moves_nothing(
+    small_disk: Path,
+    trouble: str,
+    log_is: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(ledger_module, "TRY_AGAIN", 0.0)
+    path = small_disk / "ledger"
+    ledger = Ledger(path)
+    ledger.instance("analog-input", "heat-1.energy", 5)
+    if log_is != "merged":
+        ends = ("", "-wal", "-shm") if log_is == "there" else ("", "-wal")
+        saved = {end: Path(f"{path}{end}").read_bytes() for end in ends}
+        ledger.close()
+        for end, data in saved.items():
+            Path(f"{path}{end}").write_bytes(data)
+    else:
+        ledger.close()
+    make_unwritable(small_disk, trouble)
+    copy = Ledger.copy_of(path)
+    assert copy.instance("analog-input", "heat-1.energy") == 5
+    copy.close()
+    again = Ledger(path)
+    assert again.instance("analog-input", "heat-1.energy") == 5
+    (record,) = caplog.records
+    assert "cannot be written" in record.getMessage()
+    assert "a restart before that would lose them" in record.getMessage()
+    with again.transaction():
+        again.instance("analog-input", "heat-1.power", 6)
+    assert not again.try_to_return()
+    again.sync()
+    make_writable(small_disk)
+    assert again.try_to_return()
+    again.instance("analog-input", "heat-1.volume", 7)
+    again.sync()
+    again.close()
+    third = Ledger(path)
+    for name, instance in (("energy", 5), ("power", 6), ("volume", 7)):
+        assert third.instance("analog-input", f"heat-1.{name}") == instance
+    third.close()
+    assert len(caplog.records) == 2
+
+
+def test_a_disk_that_is_full_while_it_runs_loses_nothing_that_was_given(
+    small_disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledger_module, "TRY_AGAIN", 0.0)
+    path = small_disk / "ledger"
+    ledger = Ledger(path)
+    ledger.instance("analog-input", "heat-1.energy", 5)
+    make_unwritable(small_disk, "full")
+    with ledger.transaction():
+        for number in range(500):
+            ledger.remember("heat-1", f"point-{number}", "x" * 100)
+    assert len(ledger.remembered("heat-1")) == 500
+    make_writable(small_disk)
+    ledger.close()  # tries once more
+    assert len(Ledger(path).remembered("heat-1")) == 500
+
+
+def test_a_ledger_that_is_not_there_and_cannot_be_made_is_an_error(small_disk: Path) -> None:
+    make_unwritable(small_disk, "read-only")
+    with pytest.raises(LedgerError, match="the right to write it"):
+        Ledger(small_disk / "ledger")
+    make_writable(small_disk)
+
+
+def test_what_is_lost_with_a_disk_that_stays_full_is_said_at_the_end(
+    small_disk: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = small_disk / "ledger"
+    Ledger(path).close()
+    make_unwritable(small_disk, "read-only")
+    ledger = Ledger(path)
+    with ledger.transaction():
+        pass
+    ledger.close()
+    assert len(caplog.records) == 1, "nothing was new"
+    ledger = Ledger(path)
+    ledger.instance("analog-input", "heat-1.energy", 5)
+    ledger.close()
+    assert "points that were new since then are lost" in caplog.records[-1].getMessage()
+    make_writable(small_disk)

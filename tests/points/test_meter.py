@@ -652,6 +652,127 @@ def test_other_records_that_cannot_be_read_again_are_in_doubt_until_they_come_ag
     assert house.reading("energy") == Reading(Decimal(12345679), AT + 120, None)
 
 
+def test_other_records_that_wait_for_their_second_reading_leave_the_values_as_they_are() -> None:
+    house = House(planned(ENERGY, max_age=90_000.0))
+    house.meter.answered(answer("0C 06 78 56 34 12"), AT, NOW)
+    other = answer("0C 06 79 56 34 12  0C 13 01 00 00 00")
+    assert house.meter.answered(other, AT + 60, NOW + 60).doubted == HELD_BACK
+    house.meter.expire(NOW + 86_400)
+    assert house.reading("energy") == Reading(Decimal(12345678), AT, None)
+    assert house.meter.answered(other, AT + 86_400, NOW + 86_400) == ([], [])
+    assert house.reading("energy") == Reading(Decimal(12345679), AT + 86_400, None)
+
+
+def test_a_turn_without_an_answer_ends_what_was_held_back_in_it() -> None:
+    house = House(planned(ENERGY))
+    house.meter.answered(answer("0C 06 78 56 34 12"), AT, NOW)
+    for n, records in enumerate(("0B 06 78 56 34", "0A 06 78 56", "09 06 78"), 60):
+        taken = house.meter.answered(answer(records), AT + n, NOW + n, suspect=True)
+        assert taken.doubted == HELD_BACK
+        house.meter.failed(Fault.NO_ANSWER, AT + n)
+
+
+def test_records_that_are_never_the_same_cost_no_second_reading_from_the_third_on() -> None:
+    house = House(planned(ENERGY))
+    strange = [f"02 {vif:02X} 00 00  0C 06 79 56 34 12" for vif in range(0x10, 0x18)]
+    doubted = [
+        house.meter.answered(answer(records), AT + n, NOW + n).doubted
+        for n, records in enumerate(strange, 60)
+    ]
+    assert doubted == [[], HELD_BACK, HELD_BACK, [], [], [], [], []]
+    assert house.reading("energy") == Reading(Decimal(12345679), AT + 67, None)
+
+
+# Records by turns
+
+
+def by_turns(
+    turns: int, *, suspect: bool, records: tuple[str, ...] = ("04 06 {:02X}", "04 13 {:02X}")
+) -> tuple[House, list[int], list[set[Fault | None]]]:
+    """A meter with energy in every other answer, and volume in those between, every 900 s.
+
+    The house, how often it was read in each turn, and what was wrong with its values then. A value
+    counts up with each turn.
+    """
+    house = House(planned(ENERGY, VOLUME, max_age=2000.0))
+    answers = 0
+    reads: list[int] = []
+    faults: list[set[Fault | None]] = []
+    for turn in range(turns):
+        now = 900.0 * turn
+        reads.append(0)
+        again = True
+        while again and reads[-1] < 7:
+            told = records[answers % len(records)].format(turn) + " 00 00 00"
+            taken = house.meter.answered(answer(told), AT + now, NOW + now, suspect=suspect)
+            again = bool(taken.doubted)
+            answers += 1
+            reads[-1] += 1
+            now += 1
+        house.meter.expire(NOW + 900 * turn + 890)
+        faults.append({house.reading(name).fault for name in ("energy", "volume")})
+    return house, reads, faults
+
+
+def test_a_point_whose_record_comes_every_other_turn_is_not_in_fault_between() -> None:
+    _, reads, faults = by_turns(20, suspect=False)
+    assert reads[4:] == [1] * 16
+    assert faults[4:] == [{None}] * 16
+
+
+def test_points_that_come_by_turns_are_served_on_a_suspect_line() -> None:
+    house, reads, faults = by_turns(20, suspect=True)
+    assert max(reads[3:]) <= 4, "each value twice"
+    assert faults[3:] == [{None}] * 17
+    for name in ("energy", "volume"):
+        read_at = house.reading(name).read_at
+        assert read_at is not None
+        assert read_at >= AT + 19 * 900
+
+
+def test_a_point_that_comes_by_turns_grows_too_old_when_its_record_stays_away() -> None:
+    house, _, _ = by_turns(10, suspect=False)
+    volume = answer("04 13 0A 00 00 00")
+    seen = []
+    for turn in range(10, 50):
+        house.meter.answered(volume, AT + 900 * turn, NOW + 900 * turn)
+        house.meter.expire(NOW + 900 * turn + 890)
+        seen.append(house.reading("energy").fault)
+    assert seen[0] is None
+    assert seen[1] is Fault.TOO_OLD
+    assert seen[-1] is Fault.RECORD_MISSING, "it will not come any more"
+    assert seen.index(Fault.RECORD_MISSING) >= 30
+
+
+def test_a_record_that_is_gone_for_good_is_missing_at_once() -> None:
+    house = House(planned(ENERGY, VOLUME))
+    for n in range(3):
+        house.meter.answered(answer("0C 06 78 56 34 12  0C 13 01 00 00 00"), AT + n, NOW + n)
+    for n in (60, 61):
+        house.meter.answered(answer("0C 06 78 56 34 12"), AT + n, NOW + n)
+    assert house.reading("volume").fault is Fault.RECORD_MISSING
+
+
+def test_a_reading_in_doubt_waits_an_hour_at_most_for_its_record() -> None:
+    house, _, _ = by_turns(10, suspect=False)
+    at = 10 * 900.0
+    house.meter.answered(answer("04 06 FF 00 00 7F"), AT + at, NOW + at)
+    volume = answer("04 13 0A 00 00 00")
+    assert house.meter.answered(volume, AT + at + 1, NOW + at + 1).doubted == ["heat-1.energy"]
+    house.meter.undecided(AT + at + 1)
+    assert house.reading("energy").fault is Fault.DOUBTED
+    at += 3700
+    assert not house.meter.answered(volume, AT + at, NOW + at).doubted
+
+
+def test_an_error_of_the_meter_marks_the_points_that_come_by_turns_too() -> None:
+    house, _, _ = by_turns(10, suspect=False)
+    at = 10 * 900.0
+    house.meter.answered(answer("04 06 0A 00 00 00", status=0x08), AT + at, NOW + at)
+    assert house.reading("energy").fault is Fault.METER_ERROR
+    assert house.reading("volume").fault is Fault.METER_ERROR
+
+
 def test_other_records_that_a_code_proves_are_taken_at_once() -> None:
     house = House(planned(ENERGY))
     house.meter.answered(answer("0C 06 78 56 34 12"), AT, NOW)
@@ -867,6 +988,14 @@ def test_values_that_always_move_are_not_read_without_end_on_a_suspect_line() ->
     assert reads == [3, 5, 5, 3], "five where the middle one of three does not fit"
 
 
+def test_what_came_under_another_name_confirms_nothing() -> None:
+    house = House(planned(ENERGY))
+    right, name_damaged = energy(1000), answer_of(OTHER_HEAT, "04 06 01 00 00 00")
+    for n, told in enumerate((right, name_damaged, right, right, energy(1))):
+        house.meter.answered(told, AT + n, NOW + n, suspect=True)
+    assert house.reading("energy").value in (None, Decimal(1000)), "1 was never said"
+
+
 def test_on_a_suspect_line_a_point_is_found_when_its_record_comes_twice() -> None:
     house = House(FOUND)
     told = answer("0C 06 78 56 34 12")
@@ -930,7 +1059,10 @@ def test_the_readings_of_an_answer_are_kept_in_one_go() -> None:
     meter = MeterPoints(planned(ENERGY, POWER), Store(kept), Ledger(None))
     meter.offer()
     meter.answered(answer("04 06 E8 03 00 00  02 2B 64 00"), AT, NOW)
-    assert kept.calls == [("heat-1", ["heat-1.energy", "heat-1.power"])]
+    assert kept.calls == [
+        ("heat-1", ["heat-1.secondary-address"]),
+        ("heat-1", ["heat-1.energy", "heat-1.power"]),
+    ]
 
 
 def resumed(read_at: float, **changes: Any) -> tuple[MeterPoints, Store]:

@@ -226,6 +226,101 @@ def test_of_texts_two_must_be_equal() -> None:
     line.run("four")
 
 
+def test_a_text_that_is_never_the_same_is_believed_as_it_comes_after_three_turns() -> None:
+    line = Line(Nature.STEADY)
+    line.run("one")
+    told = [line.read(f"n {n}", AGAIN) for n in range(4)]
+    assert told == [None, None, Fault.DOUBTED, Fault.DOUBTED]
+    weighed = line.weigh("another")
+    assert weighed.said is not None
+    assert weighed.said.value == "another"
+    assert "believed as it comes from now on" in weighed.note
+    assert line.watch.nature is Nature.FREE
+    line.run("one more", "and one more")
+
+
+def test_a_text_that_is_the_same_once_in_between_is_watched_on() -> None:
+    line = Line(Nature.STEADY)
+    line.run("one")
+    for turn in range(3):
+        told = [line.read(f"{turn} {n}", AGAIN) for n in range(4)]
+        assert told == [None, None, Fault.DOUBTED, Fault.DOUBTED]
+        assert line.read(f"{turn} 3", AGAIN) == f"{turn} 3"
+    assert line.watch.nature is Nature.STEADY
+
+
+def test_a_text_that_is_never_the_same_stays_in_doubt_on_a_suspect_line() -> None:
+    line = Line(Nature.STEADY, suspect=True)
+    told = [line.read(f"n {n}", AGAIN) for n in range(20)]
+    assert set(told[2:]) == {Fault.DOUBTED}
+
+
+NOON = datetime.datetime(2026, 3, 28, 12)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "believed"),
+    [
+        (NOON, NOON + datetime.timedelta(minutes=1), True),
+        (datetime.time(23, 59), datetime.time(0, 0), True),
+        (NOON, NOON + datetime.timedelta(minutes=2), False),
+        (NOON, NOON - datetime.timedelta(hours=1), False),
+        (NOON, NOON.replace(tzinfo=datetime.UTC), False),
+        (datetime.date(2026, 3, 28), datetime.date(2026, 3, 29), False),
+        (datetime.time(12, 0), datetime.time(13, 0), False),
+        (NOON, datetime.time(12, 0), False),
+    ],
+)
+def test_a_clock_that_runs_on_within_a_turn_needs_no_third_reading_on_a_suspect_line(
+    first: Value, second: Value, believed: bool
+) -> None:
+    line = Line(Nature.CLOCK, suspect=True)
+    assert line.read(first) is None
+    assert line.read(second, AGAIN) == (second if believed else None)
+
+
+def test_a_damaged_clock_is_outvoted_by_two_that_run_on() -> None:
+    line = Line(Nature.CLOCK, suspect=True)
+    assert line.read(NOON) is None
+    assert line.read(NOON.replace(day=7), AGAIN) is None
+    assert line.read(NOON + datetime.timedelta(minutes=1), AGAIN) is not None
+
+
+@pytest.mark.parametrize(
+    ("nature", "before", "first", "second", "refuted"),
+    [
+        (Nature.COUNTER, 100_000, 900, 100_001, True),
+        (Nature.COUNTER, None, 900, 100_001, True),
+        (Nature.COUNTER, None, 100_000, 100_001, False),
+        (Nature.MEASURED, None, 900, 200, False),
+        (Nature.MEASURED, 200, 900, 201, True),
+        (Nature.MEASURED, 200, 204, 202, False),
+        (Nature.STEADY, None, 900, 200, True),
+    ],
+)
+def test_damage_is_said_to_be_proven_where_nothing_else_explains_it(
+    nature: Nature, before: int | None, first: int, second: int, refuted: bool
+) -> None:
+    line = Line(nature)
+    if before is not None:
+        line.run(before)
+    line.suspect = True
+    assert line.read(first) is None
+    line.suspect = False
+    line.now += AGAIN
+    assert line.weigh(Decimal(second)).refuted is refuted
+
+
+def test_a_reading_in_doubt_is_left_out_when_it_is_older_than_wanted() -> None:
+    line = Line(Nature.STEADY)
+    line.run(100)
+    line.read(200)
+    line.watch.drop(line.now)
+    assert line.watch.in_doubt
+    line.watch.drop(line.now + 1)
+    assert not line.watch.in_doubt
+
+
 def test_a_clock_goes_on_and_is_doubted_where_it_leaps() -> None:
     line = Line(Nature.CLOCK)
     noon = datetime.datetime(2026, 3, 28, 12)
@@ -305,6 +400,7 @@ def test_on_a_suspect_line_nothing_is_believed_that_lies_outside_what_the_meter_
         shown = truth
         if since_damage >= 2 and data.draw(st.booleans()):
             shown, since_damage = data.draw(st.integers(-(2**31), 2**31)), 0
+            assume(shown != line.watch.last)  # that changes nothing
         else:
             since_damage += 1
         believed = line.read(shown, AGAIN if line.watch.in_doubt else EVERY)

@@ -7,6 +7,7 @@ from decimal import Decimal
 import pytest
 
 from bridge.errors import BridgeError
+from bridge.points.history import History
 from bridge.points.reading import NEVER_READ, Fault, Kind, Point, Reading
 from bridge.points.store import DuplicatePointError, Store
 
@@ -196,3 +197,20 @@ def test_what_does_not_come_back_is_gone_also_where_something_fails() -> None:
 def _remove_twice(store: Store) -> None:
     store.remove(ENERGY.name)
     store.remove(ENERGY.name)
+
+
+def test_a_value_that_came_with_an_error_of_the_meter_is_kept_and_one_in_doubt_is_not() -> None:
+    history = History(None)
+    store = Store(history)
+    ill = replace(GOOD, fault=Fault.METER_ERROR)
+    points = [Point(f"heat-1.{name}", "heat-1", Kind.NUMBER) for name in ("energy", "power")]
+    for point in points:
+        store.add(point)
+    doubted = replace(GOOD, fault=Fault.DOUBTED)
+    store.put_all("heat-1", {"heat-1.energy": ill, "heat-1.power": doubted}, 1_800_000_000.0)
+    again = Store(history)
+    for point in points:
+        again.add(point)
+    assert again.reading("heat-1.energy") == ill
+    assert again.reading("heat-1.power") == NEVER_READ
+    history.close()

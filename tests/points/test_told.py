@@ -188,5 +188,23 @@ def test_what_is_whole_and_cut_by_turns_is_said_once_an_hour(
     said = [message.split(": ")[0] for message in messages(caplog)]
     assert said == [
         *("WARNING heat-1", "WARNING heat-1.energy", "INFO heat-1", "INFO heat-1.energy"),
-        *("WARNING heat-1", "WARNING heat-1.energy", "INFO heat-1", "INFO heat-1.energy"),
+        *("WARNING heat-1", "INFO heat-1"),
+    ], "that the record comes by turns is known by then"
+
+
+def test_damage_that_passed_the_checksum_is_said_once_an_hour_with_what_it_was(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO")
+    house = House(planned(ENERGY))
+    for n, records in enumerate(["0C 06 78 56 34 12", "0C 06 78 56 34 02"] * 40):
+        house.meter.answered(answer(records), AT + n * 60, NOW + n * 60)
+    assert messages(caplog) == [
+        "INFO heat-1.energy: 2345678 was read, and 12345678 when it was read again: the first "
+        "seems to have been damaged on the line, with a checksum that fits by chance; it was not "
+        "used (record 0C06)",
+        "INFO heat-1.energy: 2345678 was read, and 12345678 when it was read again: the first "
+        "seems to have been damaged on the line, with a checksum that fits by chance; it was not "
+        "used (record 0C06); 29 more of this meter's since this was last said",
     ]
+    assert house.meter.doubts.refuted == 39
