@@ -357,7 +357,7 @@ def _transport(settings: SegmentSettings) -> Transport:
     return make_transport(settings.port, baudrate=settings.baudrate, parity=settings.parity)
 
 
-# What a folder can be that was written before, and cannot be now: its values are served all the same.
+# A folder that was written before, and cannot be now for such a reason, is served all the same.
 _UNWRITABLE = frozenset(
     {errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EACCES, errno.EPERM}
 )
@@ -366,6 +366,7 @@ _UNWRITABLE = frozenset(
 def _lock(state: Path) -> IO[bytes]:
     """Make the folder, and keep every other bridge out of it for as long as the file is open."""
     path = state / "lock"
+    lock: IO[bytes]
     try:
         state.mkdir(parents=True, exist_ok=True)
         lock = path.open("ab")
@@ -389,7 +390,7 @@ def _lock(state: Path) -> IO[bytes]:
                 state,
                 error.strerror,
             )
-            return Path(os.devnull).open("rb")  # noqa: SIM115 - closed with the bridge
+            return Path(os.devnull).open("rb")
     try:
         # The kernel lets go of it whatever ends the process.
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -217,9 +217,8 @@ class Readings:
         self._second_reads.pop(meter, None)
         if failure.kind is FailureKind.BUSY:
             # It answers, but has no fresh data now, as battery meters do that are asked too often.
-            # What it said last stays good until it is too old.
+            # What it said last stays good until it is too old, and a doubt waits for its next turn.
             points.busy(at)
-            points.undecided(at)
         else:
             points.failed(_FAULTS[failure.kind], at)
         self._heard_of(meter, failure.kind)

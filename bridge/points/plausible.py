@@ -316,12 +316,17 @@ class Watch:
             self.pending = readings
             return _ASKED_AGAIN
         middle = median(readings)
-        # It may have jumped; or two of three were damaged, which on a bad line does happen.
+        # It may have jumped; or two of three were damaged, which on a bad line does happen. What
+        # counts, or stands, is rarely another within seconds: two of five should be equal.
         if (
             suspect
             and middle is not None
             and len(readings) < MOST_READINGS
-            and (len(readings) % 2 == 0 or not self._fits(middle.value, middle.now))
+            and (
+                len(readings) % 2 == 0
+                or self._nature in (Nature.COUNTER, Nature.STEADY)
+                or not self._fits(middle.value, middle.now)
+            )
         ):
             self.pending = readings
             return _ASKED_AGAIN

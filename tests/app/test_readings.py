@@ -123,12 +123,22 @@ def test_a_battery_meter_on_a_suspect_line_is_not_read_at_each_gap_for_ever(site
     assert site.energy() == (Decimal(100000 + 7 * (turns - 1)), None)
 
 
-def test_a_doubt_ends_with_a_second_reading_that_fails(site: Site) -> None:
+def test_a_doubt_ends_in_a_fault_where_the_meter_falls_silent(site: Site) -> None:
+    site.answers("00100000")
+    site.answers("00100001")
+    site.answers("00900001")
+    site.readings.meter_failed("heat", Failure(FailureKind.NO_ANSWER), 1e9 + site.now)
+    assert site.energy() == (Decimal(100001), Fault.NO_ANSWER)
+
+
+def test_a_doubt_waits_while_the_meter_has_nothing_to_send(site: Site) -> None:
     site.answers("00100000")
     site.answers("00100001")
     site.answers("00900001")
     site.readings.meter_failed("heat", Failure(FailureKind.BUSY), 1e9 + site.now)
-    assert site.energy() == (Decimal(100001), Fault.DOUBTED)
+    assert site.energy() == (Decimal(100001), None)
+    site.answers("00900001")
+    assert site.energy() == (Decimal(900001), None)
 
 
 def test_on_a_suspect_line_nothing_new_is_believed_before_it_comes_twice(site: Site) -> None:
