@@ -114,7 +114,7 @@ class Layouts:
 
     def _takes_new(self, layout: Layout, *, suspect: bool, vouched: bool) -> bool:
         self._settled = 0
-        if vouched or self._is_strange(layout) or (not self._known and not suspect):
+        if vouched or self._is_confirmed(layout, suspect) or (not self._known and not suspect):
             self._learn(layout)
             return True
         if not suspect:
@@ -139,6 +139,19 @@ class Layouts:
         known.seen = self._answers
         self.last = known
         self._held = self._new = 0
+
+    def _is_confirmed(self, layout: Layout, suspect: bool) -> bool:
+        """Whether it came often enough.
+
+        Few bits are a DIF's or VIF's. On a line that shows damage, the same one of them is hit
+        again within some hundred answers, but not in the next one, nor a third time.
+        """
+        if not self._is_strange(layout):
+            return False
+        if not suspect or not self._known:
+            return True
+        times = [answer for each, answer in self._strange if each == layout]
+        return len(times) > 1 or times[-1] == self._answers - 1
 
     def _is_strange(self, layout: Layout) -> bool:
         """Whether it came once before, not long ago."""

@@ -308,7 +308,6 @@ class Watch:
             any(each.value == value for each in pending)
             or value == self.last
             or (not suspect and self._fits(value, said.now))
-            or (suspect and any(_goes_on(each, said) for each in pending))
         ):
             return self._decide(said, refuted=self._was_damaged(pending[0], said))
         readings = [*pending, said]
@@ -555,19 +554,6 @@ def _runs_on(last: Value, value: Value, elapsed: float) -> bool:
     if isinstance(last, datetime.time) and isinstance(value, datetime.time):
         off = (_seconds_of(value) - _seconds_of(last) - elapsed) % DAY
         return min(off, DAY - off) <= CLOCK_SET_BY
-    return False
-
-
-def _goes_on(before: Said, after: Said) -> bool:
-    """Whether a clock that was read twice within seconds shows just that."""
-    last, value, elapsed = before.value, after.value, after.now - before.now
-    if isinstance(last, datetime.datetime) and isinstance(value, datetime.datetime):
-        if (last.tzinfo is None) is not (value.tzinfo is None):
-            return False
-        return abs((value - last).total_seconds() - elapsed) <= MINUTE
-    if isinstance(last, datetime.time) and isinstance(value, datetime.time):
-        off = (_seconds_of(value) - _seconds_of(last) - elapsed) % DAY
-        return min(off, DAY - off) <= MINUTE
     return False
 
 

@@ -48,6 +48,8 @@ def test_other_records_are_held_back_until_they_come_again(suspect: bool) -> Non
     assert not takes(layouts, BOTH, suspect=suspect)
     assert takes(layouts, ENERGY, suspect=suspect), "the known ones are fine meanwhile"
     assert not layouts.in_doubt
+    # On a bad line the same bit may be hit again: there they come thrice, or twice in a row.
+    assert takes(layouts, BOTH, suspect=suspect) is not suspect
     assert takes(layouts, BOTH, suspect=suspect)
     assert takes(layouts, ENERGY, suspect=suspect)
 
@@ -159,7 +161,7 @@ def test_what_came_once_long_ago_is_forgotten() -> None:
 
 
 @given(turns=st.lists(st.integers(0, 4), max_size=60), suspect=st.booleans())
-def test_a_few_layouts_by_turns_are_all_taken_once_each_came_twice(
+def test_a_few_layouts_by_turns_are_all_taken_once_each_came_twice_or_thrice(
     turns: list[int], suspect: bool
 ) -> None:
     layouts = Layouts()
@@ -167,7 +169,7 @@ def test_a_few_layouts_by_turns_are_all_taken_once_each_came_twice(
     for n in turns:
         came[n] += 1
         taken = takes(layouts, MANY[n], suspect=suspect)
-        if came[n] >= 2:
+        if came[n] >= (3 if suspect else 2):
             assert taken
         assert layouts.in_doubt is not taken
 

@@ -607,8 +607,8 @@ def test_a_damaged_dif_does_not_feed_a_point_that_names_what_it_seems_to_be() ->
     assert house.reading("error") == Reading(None, None, Fault.RECORD_MISSING)
 
 
-@pytest.mark.parametrize(("suspect", "more"), [(False, 1), (True, 3)])
-def test_two_sets_of_records_by_turns_cost_one_reading_more_and_three_on_a_suspect_line(
+@pytest.mark.parametrize(("suspect", "more"), [(False, 1), (True, 4)])
+def test_two_sets_of_records_by_turns_cost_one_reading_more_and_four_on_a_suspect_line(
     suspect: bool, more: int
 ) -> None:
     house = House(planned(ENERGY))
