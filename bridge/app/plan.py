@@ -22,7 +22,7 @@ from bridge.points.reading import Kind
 from bridge.points.select import Selector
 from bridge.polling.billing import STANDARD_FREEZE, Billing, Occasion, Period
 from bridge.polling.engine import MeterSettings, SegmentSettings
-from bridge.polling.schedule import RETRY_LAST
+from bridge.polling.schedule import DAY, RETRY_LAST, shut_for
 from bridge.units import NO_UNITS
 
 # A meter that is read continuously is late when it was not read for this long, in seconds.
@@ -34,11 +34,17 @@ def meter_address(meter: Meter) -> int | SecondaryAddress:
 
 
 def max_age_of(bus: Bus, meter: Meter) -> float:
-    """How old a value may become before it is in fault, in seconds."""
+    """How old a value may become before it is in fault, in seconds.
+
+    Two intervals and a retry, and the time for which its window keeps the meter from being read.
+    """
     if meter.max_age is not None:
         return meter.max_age
     interval = bus.interval_of(meter)
-    return 2 * interval + RETRY_LAST if interval else CONTINUOUS_MAX_AGE
+    usual = 2 * interval + RETRY_LAST if interval else CONTINUOUS_MAX_AGE
+    # Of a meter that is read once a day the two intervals hold that time already.
+    shut = shut_for(meter.between)
+    return usual if usual > DAY + shut else usual + shut
 
 
 def way_of(bus: Bus, meter: Meter) -> Way:

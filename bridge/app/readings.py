@@ -16,11 +16,16 @@ from bridge.points.meter import LAST_READ, MeterPlan, MeterPoints
 from bridge.points.reading import Fault
 from bridge.points.store import Store
 from bridge.polling.engine import Failure, FailureKind
+from bridge.polling.repetition import Repetition
 
 log = logging.getLogger(__name__)
 
 # A connection that is lost within so many seconds, nobody having answered, was never ours.
 HELD_BY_ANOTHER = 5.0
+HELD_TIMES = 2  # once may be chance
+
+# A second reading that has to wait for longer than this, in seconds, is said.
+WORTH_SAYING = 10.0
 
 # A doubted value is asked for again so often in one turn, at most. Five readings tell the most
 # doubtful value, and records or an identity that are new want one or two before.
@@ -102,6 +107,8 @@ class Readings:
         self._connected_at: dict[str, float] = {}  # of each bus, while nobody has answered on it
         self._held: set[str] = set()  # buses that are said to be in other hands
         self._second_reads: Counter[str] = Counter()  # of each meter, in this turn
+        self._said = Repetition()
+        self._short: Counter[str] = Counter()  # of each bus, connections in a row lost at once
         self._first_round = FirstRound(set())
         self.on_first_round: Callable[[FirstRound], None] | None = None
 
@@ -172,9 +179,7 @@ class Readings:
         for name, points in self._meters.items():
             try:
                 if points.expire(now):
-                    log.warning(
-                        "%s: its values are now too old, and in fault", name, extra={"meter": name}
-                    )
+                    self._say_once(logging.WARNING, name, "its values are now too old, in fault")
             except Exception:
                 # The others' values grow old as well, and must be marked.
                 log.exception("%s: an error in the bridge, looking at its age", name)
@@ -188,10 +193,15 @@ class Readings:
             return
         place = self._places[meter]
         bus = self._buses[place.bus]
-        # A meter that shall be left alone between two readouts is believed after the first.
-        first = points.is_new and not bus.guarded and not bus.minimum_gap(meter)
+        # A meter that shall be left alone between two readouts is believed after the first of all.
+        spared = points.is_new and bus.minimum_gap(meter) > 0
+        first = points.is_new and not bus.guarded and not spared
         taken = points.answered(
-            telegrams, at, self._monotonic(), suspect=bus.is_suspect(meter), first=first
+            telegrams,
+            at,
+            self._monotonic(),
+            suspect=bus.is_suspect(meter) and not spared,
+            first=first,
         )
         if taken.new:
             log.info(
@@ -208,6 +218,7 @@ class Readings:
             self._heard_of(meter, None)
         self._look_for_twin(meter)
         self._connected_at.pop(place.bus, None)
+        self._short.pop(place.bus, None)
         self._held.discard(place.bus)
 
     def meter_failed(self, meter: str, failure: Failure, at: float) -> None:
@@ -232,6 +243,9 @@ class Readings:
         since = self._connected_at.pop(segment, None)
         if since is None or now - since > HELD_BY_ANOTHER or segment in self._held:
             return
+        self._short[segment] += 1
+        if self._short[segment] < HELD_TIMES:
+            return
         self._held.add(segment)
         log.warning(
             "%s: the connection was lost at once (%s); does another program use the bus, another "
@@ -248,11 +262,28 @@ class Readings:
         """
         self._second_reads[meter] += 1
         if self._second_reads[meter] <= MOST_SECOND_READS:
-            bus.read_now(meter)
+            wait = bus.read_now(meter)
+            if wait >= WORTH_SAYING:
+                self._say_once(
+                    logging.INFO,
+                    meter,
+                    "what it says is in doubt; it is read again when its minimum gap is over",
+                )
             return
         del self._second_reads[meter]
         points.undecided(at)
+        self._say_once(
+            logging.WARNING,
+            meter,
+            "what it says is in doubt: no two of several readings agree; is the line disturbed?",
+        )
         self._heard_of(meter, None)
+
+    def _say_once(self, level: int, meter: str, text: str) -> None:
+        """Say it to the log, and for an hour not again."""
+        line = self._said.say(f"{meter}: {text}", self._monotonic())
+        if line is not None:
+            log.log(level, "%s", line, extra={"meter": meter})
 
     def _look_for_twin(self, meter: str) -> None:
         """Say, once, when two meters of the file turn out to be one on the bus."""

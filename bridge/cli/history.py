@@ -124,8 +124,6 @@ def history(
     if since is not None and until is not None and since >= until:
         raise UsageError("--from is not before --to, so no reading can lie between them")
     path, buses, is_kept = _found(config)
-    if buses:
-        _check_meters(buses, meter, ())
     with History.open_to_read(path) as records:
         known = records.points()
         _check_meters(buses, meter, {each.meter for each in known})

@@ -198,6 +198,8 @@ class Ledger:
             Whether all that was written is in the file.
         """
         path = self._path
+        if path is not None and self._unwritable is None and not path.exists():
+            self._save(path)
         if self._unwritable is None or path is None:
             return True
         now = time.monotonic()
@@ -223,6 +225,19 @@ class Ledger:
         self._unwritable, self._unsynced, self._is_new = None, True, False
         log.warning("%s: the ledger of object identifiers is written again; nothing is lost", path)
         return True
+
+    def _save(self, path: Path) -> None:
+        """Somebody removed the file under us: what is still open is all that there is of it."""
+        copy = _connect(None)
+        try:
+            self._connection.backup(copy)
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except (sqlite3.Error, OSError) as error:
+            log.debug("%s: was removed, and is not written again yet: %s", path, error)
+            copy.close()
+            return
+        self._go_on_with(copy, path, sqlite3.OperationalError("somebody removed the file"))
+        self._try_at = 0.0
 
     def _open(self) -> None:
         with reading_what_may_be_damaged(self._path):

@@ -148,6 +148,7 @@ class Segment:
         self._refused_since = math.inf  # the port could not be opened since then
         self._useful = False  # bytes came on the present connection
         self._detail: str | None = None  # why there was no connection, the last time
+        self._owes_news = False  # that it is there was said lately, and then that it is not
         self._is_news = True  # in the log: the first connection, or one after a loss that was said
         # The log: the states of the port, anew after each time that it was good for something;
         # and breaks within an answer, which may come every few seconds on such a port as well.
@@ -363,8 +364,9 @@ class Segment:
         self._link.forget_selection()
         schedule.resume(loop.time())
         state = f"connected to {self._transport.name}"
+        self._owes_news = False
         if self._is_news:
-            self._log_once(logging.INFO, self._states, state)
+            self._owes_news = not self._log_once(logging.INFO, self._states, state)
         else:
             self._log(logging.DEBUG, state)
         self._is_news = False
@@ -577,6 +579,10 @@ class Segment:
         if end.effort.bytes_received:
             self._backoff = 0.0  # this connection is good for something
             self._useful = True
+            if self._owes_news:
+                # That it was lost was said last.
+                self._owes_news = False
+                self._log(logging.INFO, f"connected to {self._transport.name}")
             self._states.forget()
         if isinstance(end, Complete):
             schedule.answered(name, now)

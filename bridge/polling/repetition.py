@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 AGAIN_AFTER = 3600.0  # seconds
 
-_LIMIT = 50  # texts; there are a few, unless one has a number in it
+_LIMIT = 1000  # texts; there are a few, unless one has a number in it
 
 
 @dataclass(slots=True)

@@ -371,5 +371,10 @@ def _since_open(window: Window, local: datetime.datetime) -> float:
     return (_seconds(local.time()) - _seconds(window[0])) % DAY
 
 
+def shut_for(window: Window | None) -> float:
+    """Seconds of each day in which a meter may not be read."""
+    return 0.0 if window is None else DAY - _length(window)
+
+
 def _length(window: Window) -> float:
     return (_seconds(window[1]) - _seconds(window[0])) % DAY or DAY

@@ -263,3 +263,28 @@ def test_values_may_be_as_old_as_the_gap_of_their_meter_makes_them(tmp_path: Pat
     bus = odd_site(tmp_path).buses["cellar"]
     assert max_age_of(bus, bus.meters["usual"]) == 2 * 300 + 60
     assert max_age_of(bus, bus.meters["odd"]) == 2 * 3600 + 60
+
+
+@pytest.mark.parametrize(
+    ("keys", "hours"),
+    [
+        ("every: 15m", 0.5),
+        ('every: 15m, between: "02:00-04:00"', 22.5),  # it is not asked for 22 hours
+        ('every: 24h, between: "02:00-04:00"', 48.0),
+        ('every: 24h, between: "22:00-01:00"', 48.0),
+        ("every: 15m, max_age: 1h", 1.0),
+    ],
+)
+def test_a_value_is_not_too_old_while_its_window_is_shut(
+    keys: str, hours: float, tmp_path: Path
+) -> None:
+    site = load_text(
+        f"""
+device: {{instance: 1}}
+bacnet: {{address: 127.0.0.1/8}}
+buses: {{b: {{port: /dev/ttyUSB0, meters: {{m: {{address: 1, {keys}}}}}}}}}
+""",
+        tmp_path / "site.yaml",
+    )
+    bus = site.buses["b"]
+    assert max_age_of(bus, bus.meters["m"]) == pytest.approx(hours * 3600, abs=61)

@@ -488,3 +488,23 @@ def test_what_is_lost_with_a_disk_that_stays_full_is_said_at_the_end(
     ledger.close()
     assert "points that were new since then are lost" in caplog.records[-1].getMessage()
     make_writable(small_disk)
+
+
+def test_a_ledger_that_somebody_removes_is_written_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "state" / "ledger.sqlite"
+    path.parent.mkdir()
+    ledger = Ledger(path)
+    first = ledger.instance("analog-input", "heat.energy")
+    for each in path.parent.iterdir():
+        each.unlink()
+    path.parent.rmdir()
+    assert ledger.try_to_return()
+    assert "somebody removed the file" in caplog.text
+    second = ledger.instance("analog-input", "heat.power")
+    ledger.close()
+    again = Ledger(path)
+    assert again.instance("analog-input", "heat.energy") == first
+    assert again.instance("analog-input", "heat.power") == second
+    again.close()
