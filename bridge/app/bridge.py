@@ -122,7 +122,7 @@ class Bridge:
                 if ago is not None:
                     segment.heard(each.name, ago)
         self.device = BacnetDevice(_device_settings(site), self.store, self._ledger)
-        self.health = Health(self._segments, self._history)
+        self.health = Health(self._segments, self._history, self.readings.doubts)
 
     async def start(self) -> None:
         """Bring up the BACnet device, then begin to poll.

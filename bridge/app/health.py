@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple, Protocol
 
 from bridge.mbus.link import Damage
@@ -73,11 +73,20 @@ class Health:
     Args:
         segments: by name, as they come and go.
         keeper: keeps the counters.
+        doubts: of a bus by its name, how many values were asked for again since the start, and how
+            many of those were damaged.
     """
 
-    def __init__(self, segments: Mapping[str, Segment], keeper: Keeper) -> None:
+    def __init__(
+        self,
+        segments: Mapping[str, Segment],
+        keeper: Keeper,
+        doubts: Callable[[str], tuple[int, int]] = lambda _: (0, 0),
+    ) -> None:
         self._segments = segments
         self._keeper = keeper
+        self._doubts = doubts
+        self._doubted: dict[str, tuple[int, int]] = {}
         self._seen: dict[str, _Seen] = {}
         self._kept: dict[str, dict[str, int]] = {}
         self._tallies: dict[str, Tally] = {}
@@ -125,6 +134,15 @@ class Health:
                 f"{_kinds(statistics) if damage else ''}; connection lost {losses} times; "
                 f"bus load {busy / seconds:.1%}, of that {share:.1%} wire time"
             )
+            (begun, refuted), doubted = self._doubts(name), self._doubted.get(name, (0, 0))
+            self._doubted[name] = begun, refuted
+            if begun > doubted[0]:
+                text += (
+                    f"; {begun - doubted[0]} values asked for again, {refuted - doubted[1]} of "
+                    "them damage that had passed the checksum"
+                )
+            if statistics.suspect:
+                text += "; every new value is asked for again, since the line shows damage"
             total = reads + failures
             ill = losses > 0 or (total > 0 and failures > ILL * total)
             log.log(

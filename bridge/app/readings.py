@@ -166,6 +166,11 @@ class Readings:
     def __iter__(self) -> Iterator[str]:
         return iter(self._meters)
 
+    def doubts(self, bus: str) -> tuple[int, int]:
+        """How many values of a bus's meters were doubted, and how many of those were damaged."""
+        of = [self._meters[name].doubts for name, place in self._places.items() if place.bus == bus]
+        return sum(each.begun for each in of), sum(each.refuted for each in of)
+
     def faults(self) -> Counter[Fault]:
         """How many of the meters' values are in fault now, by the reason."""
         faults: Counter[Fault] = Counter()

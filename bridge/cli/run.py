@@ -80,16 +80,20 @@ def run(
     for warning in warnings:
         say(str(warning), logging.WARNING)
     site = elsewhere(site, address=address, port=port)
-    asyncio.run(_serve(site, state=site.state, reload=_Reload(config, address, port)))
+    reload = _Reload(config, address, port, [str(warning) for warning in warnings])
+    asyncio.run(_serve(site, state=site.state, reload=reload))
 
 
 class _Reload:
     """Reads the file again, as it was read at the start."""
 
-    def __init__(self, config: Path, address: str | None, port: int | None) -> None:
+    def __init__(
+        self, config: Path, address: str | None, port: int | None, said: list[str]
+    ) -> None:
         self._config = config
         self._address = address
         self._port = port
+        self._said = said  # warnings of the file as it is
         self._running: asyncio.Task[None] | None = None
         self._again = False
 
@@ -108,11 +112,15 @@ class _Reload:
                 # Reading and checking a large file takes a second that the buses should not wait.
                 site, warnings = await asyncio.to_thread(self._load)
                 for warning in warnings:
-                    log.warning("%s", warning)
+                    if warning not in self._said:
+                        log.warning("%s", warning)
+                self._said = warnings
                 changes = await bridge.reload(site)
             except BridgeError as error:
                 for line in str(error).splitlines():
-                    log.error("%s", line)
+                    # With what is wrong in a file comes what is only doubtful.
+                    level = logging.WARNING if ": warning: " in line else logging.ERROR
+                    log.log(level, "%s", line)
                 log.error("not reloaded: the configuration from before goes on")
                 continue
             except Exception:

@@ -75,7 +75,7 @@ def test_the_log_speaks_up_as_a_bus_is_ill(
     keeper = History(None)
     bus = segment()
     bus.statistics.reads = 1000  # of an earlier run: not of this hour
-    health = Health({"cellar": bus}, keeper)
+    health = Health({"cellar": bus}, keeper, lambda _: (7, 1))
     bus.statistics.reads += reads
     bus.statistics.failures += failures
     bus.statistics.busy_time += 36.0
@@ -86,6 +86,7 @@ def test_the_log_speaks_up_as_a_bus_is_ill(
     assert record.levelno == level
     assert f"{reads} readouts, {failures} failed" in record.getMessage()
     assert "bus load 1.0%, of that 99.0% wire time" in record.getMessage()
+    assert "; 7 values asked for again, 1 of them damage" in record.getMessage()
     assert vars(record)["segment"] == "cellar"
     caplog.clear()
     with caplog.at_level(logging.DEBUG):
