@@ -31,8 +31,8 @@ class TransportError(BridgeError):
     """Root of everything that this floor raises."""
 
 
-class TransportOpenError(TransportError):
-    """A port cannot be opened. The message says what is wrong, where, and what to do.
+class _RemediableError(TransportError):
+    """What the user can do something about. The message says what is wrong, where, and what to do.
 
     Attributes:
         port: the port as the user wrote it.
@@ -45,6 +45,14 @@ class TransportOpenError(TransportError):
         self.port = port
         self.problem = problem
         self.remedy = remedy
+
+
+class TransportOpenError(_RemediableError):
+    """A port cannot be opened."""
+
+
+class TransportLineError(_RemediableError):
+    """A port cannot be switched to another baud rate or parity; it is as it was, and open."""
 
 
 class TransportLostError(TransportError):
@@ -54,22 +62,6 @@ class TransportLostError(TransportError):
         super().__init__(f"{port}: {problem}")
         self.port = port
         self.problem = problem
-
-
-class TransportLineError(TransportError):
-    """A port cannot be switched to another baud rate or parity; it is as it was, and open.
-
-    Attributes:
-        port: the port as the user wrote it.
-        problem: what is wrong.
-        remedy: what can be done about it.
-    """
-
-    def __init__(self, port: str, problem: str, remedy: str) -> None:
-        super().__init__(f"{port}: {problem}. {remedy}")
-        self.port = port
-        self.problem = problem
-        self.remedy = remedy
 
 
 class Transport(Protocol):
