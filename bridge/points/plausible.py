@@ -323,7 +323,7 @@ class Watch:
             and len(readings) < MOST_READINGS
             and (
                 len(readings) % 2 == 0
-                or self._nature in (Nature.COUNTER, Nature.STEADY)
+                or self._nature in (Nature.COUNTER, Nature.STEADY, Nature.CLOCK)
                 or not self._fits(middle.value, middle.now)
             )
         ):
