@@ -37,6 +37,9 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def __init__(self) -> None:
         self._jumping = _JumpingSelector()
         super().__init__(self._jumping)
+        # A timer is due within this time. After a hundred days the clock's own step is larger than
+        # the nanosecond of a real loop, and a clock that stands would never come to the timer.
+        self._clock_resolution = 1e-6
 
     def time(self) -> float:
         return self._jumping.now

@@ -192,3 +192,13 @@ def test_a_due_reading_that_was_not_made_is_lost() -> None:
 def test_the_recordings_are_there() -> None:
     assert len(PATHS) == 6
     assert all(isinstance(each, Path) for each in PATHS)
+
+
+def test_the_clock_that_jumps_comes_to_its_timers_after_a_year_too() -> None:
+    async def main() -> float:
+        await asyncio.sleep(365 * 86400.0)
+        for _ in range(1000):
+            await asyncio.sleep(0.1)
+        return asyncio.get_running_loop().time()
+
+    assert run_virtual(main()) == pytest.approx(START + 365 * 86400.0 + 100.0)
