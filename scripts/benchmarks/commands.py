@@ -6,7 +6,8 @@ import asyncio
 import json
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -106,11 +107,11 @@ def damage(
     format: FormatOption = Format.TEXT,
 ) -> None:
     """Telegrams with random damage: how many wrong values reach a point?"""
-    _be_quiet()
-    results = [
-        damages.measure(telegrams, share=share, parity=each, seed=seed)
-        for each in ((False, True) if parity is None else (parity,))
-    ]
+    with _quiet():
+        results = [
+            damages.measure(telegrams, share=share, parity=each, seed=seed)
+            for each in ((False, True) if parity is None else (parity,))
+        ]
     show(results, damages.report(results), format)
     _judge(result.is_right for result in results)
 
@@ -125,8 +126,8 @@ def month(
     format: FormatOption = Format.TEXT,
 ) -> None:
     """A month with silences, damage and lost connections: which readings were not made?"""
-    _be_quiet()
-    result = months.measure(days, seed=seed, trace=trace)
+    with _quiet():
+        result = months.measure(days, seed=seed, trace=trace)
     show(result, months.report(result), format)
     _judge([result.is_right])
 
@@ -166,6 +167,12 @@ def _judge(right: Any) -> None:
         raise typer.Exit(1)
 
 
-def _be_quiet() -> None:
+@contextmanager
+def _quiet() -> Iterator[None]:
     """A bad line fills the log of a simulated year; the figures say it all."""
+    before = logging.root.manager.disable
     logging.disable(logging.ERROR)
+    try:
+        yield
+    finally:
+        logging.disable(before)
