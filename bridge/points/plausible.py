@@ -316,7 +316,8 @@ class Watch:
             return _ASKED_AGAIN
         middle = median(readings)
         # It may have jumped; or two of three were damaged, which on a bad line does happen. What
-        # counts, or stands, is rarely another within seconds: two of five should be equal.
+        # counts, or stands, is rarely another within seconds: two of five should be equal. What is
+        # measured moves by little.
         if (
             suspect
             and middle is not None
@@ -325,6 +326,7 @@ class Watch:
                 len(readings) % 2 == 0
                 or self._nature in (Nature.COUNTER, Nature.STEADY, Nature.CLOCK)
                 or not self._fits(middle.value, middle.now)
+                or not all(self._are_near(each.value, middle.value) for each in readings)
             )
         ):
             self.pending = readings
