@@ -117,10 +117,7 @@ class Bridge:
             for bus_name, name, bus, meter in meters_of(site):
                 self.readings.add(meter_plan(name, bus, meter), bus_name, meter.where)
         for segment in self._segments.values():
-            for each in segment.meters:
-                ago = self.readings.read_ago(each.name)
-                if ago is not None:
-                    segment.heard(each.name, ago)
+            self._tell_when_read(segment)
         self.device = BacnetDevice(_device_settings(site), self.store, self._ledger)
         self.health = Health(self._segments, self._history, self.readings.doubts)
 
@@ -219,8 +216,7 @@ class Bridge:
         segment = self._segments.get(name)
         if segment is None:
             segment = self._add_segment(settings, meters)
-            for meter, ago in self._read_ago(names).items():
-                segment.heard(meter, ago)
+            self._tell_when_read(segment)
             self._begin(f"bus {name}", _keep_running(segment))
             said.append(f"bus {name} added")
             return
@@ -234,6 +230,11 @@ class Bridge:
         if (settings, meters) != (before, told):
             said.append(f"bus {name} changed")
         self._told[name] = settings, meters
+
+    def _tell_when_read(self, segment: Segment) -> None:
+        """Of a segment that has not run yet: minimum gaps count from the last readout."""
+        for meter, ago in self._read_ago([each.name for each in segment.meters]).items():
+            segment.heard(meter, ago)
 
     def _read_ago(self, meters: Collection[str]) -> dict[str, float]:
         """How long ago meters were read, as far as they were."""
